@@ -1,7 +1,7 @@
 import { fork, type ChildProcess, type IOType } from 'node:child_process';
 import { childEnvironment } from '../base/child-environment.ts';
 import { MEMORY_LIMIT_EXCEEDED } from './messages.ts';
-import { lowerPriority, type ProcessPurpose } from './process-priority.ts';
+import { lowerPriority, type ProcessPurpose } from '../base/process-priority.ts';
 
 const MAX_STDERR_CHARS = 4096;
 

@@ -5,7 +5,7 @@ import { AgentError, asAgentError } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, FRAME_FD, type VisionReply, type VisionRequest, type WireRequest } from './messages.ts';
 import { NativeProcess } from './native-process.ts';
-import { canRestorePriority, restorePriority } from './process-priority.ts';
+import { canRestorePriority, restorePriority } from '../base/process-priority.ts';
 import { MAX_AHEAD } from './protocol.ts';
 import type { Plan } from './providers/trial.ts';
 import { isVisionReply } from './reply-check.ts';

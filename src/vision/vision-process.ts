@@ -6,7 +6,7 @@ import { settleAll } from '../base/settle-all.ts';
 import type { Bundle } from '../model/manifest.ts';
 import { expectReply, type VisionReply, type VisionRequest } from './messages.ts';
 import { PlanChoice, type PlanChoiceDeps, type PlanChoiceOptions } from './plan-choice.ts';
-import type { ProcessLimits } from './process-priority.ts';
+import type { ProcessLimits } from '../base/process-priority.ts';
 import type {
   FrameOptions,
   FrameResult,

@@ -1,5 +1,5 @@
 import { MAX_START_TIME_S, providerLimits } from '../../base/provider-limits.ts';
-import type { ProcessLimits } from '../process-priority.ts';
+import type { ProcessLimits } from '../../base/process-priority.ts';
 import { createTrialRunner } from './run-trial.ts';
 import type { TrialRunner } from './trial.ts';
 

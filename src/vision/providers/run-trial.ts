@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import { residentMb } from '../../base/process-facts.ts';
 import { memoryLimits, type MemoryLimits } from '../../base/provider-limits.ts';
 import { NativeProcess } from '../native-process.ts';
-import type { ProcessLimits } from '../process-priority.ts';
+import type { ProcessLimits } from '../../base/process-priority.ts';
 import { toReasonLine } from '../reason-line.ts';
 import { findMissingLibrary } from './trial.ts';
 import type { Runtime, TrialMessage, TrialOrder, TrialOutcome, TrialRequest, TrialRunner } from './trial.ts';

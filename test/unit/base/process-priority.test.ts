@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { expect, it } from 'vitest';
-import { canRestorePriority, restorePriority, lowerPriority } from '../../../src/vision/process-priority.ts';
+import { canRestorePriority, restorePriority, lowerPriority } from '../../../src/base/process-priority.ts';
 
 const niceValues = (pid: number): number[] => [
   ...new Set(readdirSync(`/proc/${pid}/task`).map((thread) => getPriority(Number(thread)))),
