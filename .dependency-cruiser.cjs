@@ -10,6 +10,7 @@ const TYPE_FILES = [
   'model/types',
   'mqtt/types',
   'schedule/types',
+  'sea-state/types',
   'store/types',
   'vision/protocol',
 ];
@@ -37,7 +38,7 @@ const DIRECTORIES = {
   updater: ['model'],
   update: ['model'],
   serving: ['vision', 'model'],
-  observation: ['config', 'schedule', 'camera', 'calibration', 'store', 'serving'],
+  observation: ['config', 'schedule', 'camera', 'calibration', 'sea-state', 'store', 'serving'],
   analysis: ['calibration', 'observation'],
 };
 
@@ -53,6 +54,7 @@ const SUBDIRECTORIES = {
   'camera/rtsp': ['camera/ffmpeg', 'camera/http'],
   'camera/simulated': [],
   'calibration/view': [],
+  'sea-state/process': [],
   'vision/hardware': [],
   'vision/child': ['vision/hardware'],
   'vision/providers': ['vision/child', 'vision/hardware'],
@@ -71,6 +73,7 @@ const SUBDIRECTORIES = {
   'mqtt/commands': [],
   'mqtt/blocks': [],
   'mqtt/discovery': [],
+  'observation/clips': [],
   'health/board': [],
   'health/metrics': [],
   'http/routes': [],
@@ -168,7 +171,7 @@ module.exports = {
     ...stageRules,
     ...subdirectoryRules,
     ...topRules,
-    home('onnxruntime', '(onnxruntime-node|sharp)', '^src/(vision/|cli/sea-state/plot\\.ts)'),
+    home('onnxruntime', '(onnxruntime-node|sharp)', '^src/(vision/|sea-state/process/figures\\.ts)'),
     home('mqtt', '(mqtt|mqtt-packet|aedes)', '^src/mqtt/'),
     home('better-sqlite3', 'better-sqlite3', '^src/store/'),
     home('fastify', '(fastify|@fastify)', '^src/http/'),

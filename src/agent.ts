@@ -43,9 +43,11 @@ import { Topics } from './mqtt/topics.ts';
 import { CameraSet } from './observation/cameras.ts';
 import { LabelledImages } from './observation/labelled-images.ts';
 import { Reembedder } from './observation/reembedding.ts';
+import { FigureFiles } from './observation/clips/figure-files.ts';
 import { SeaStateReports } from './observation/sea-state-reports.ts';
 import { SiteCalibrations } from './observation/site-calibrations.ts';
 import { createSchedule } from './schedule/schedule.ts';
+import { SeaStateProcess } from './sea-state/process/sea-state-process.ts';
 import { ModelServer } from './serving/model-server.ts';
 import { SqliteAnalysisCache } from './store/analysis-cache.ts';
 import { pruneRegularly } from './store/prune-regularly.ts';
@@ -133,6 +135,8 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const images = new LabelledImages({ stateDir }, { ...base('pictures'), server });
   const onSeaState = on.seaStateStored.emit;
   const seaStates = new SeaStateReports({ ...base('sea-state'), ...identity, link, onSeaState });
+  const seaStateProcess = new SeaStateProcess({ clock });
+  const figureFiles = new FigureFiles({ stateDir });
   const openers = { openCamera: createCameraOpener(), createSchedule };
   const cameraDeps = {
     link,
@@ -140,6 +144,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     time,
     images,
     seaStates,
+    ...{ seaStateProcess, figureFiles },
     calibrations,
     board,
     configuration,

@@ -123,6 +123,10 @@ export const WARNINGS = {
     'the burst has fewer frames than burst.frames; the reading is less certain',
     'check the camera if this happens often; another warning names the cause',
   ),
+  similar_trains: text(
+    'a second wave train has nearly the energy of the first: which of them dominates may be chance',
+    'read second_s too',
+  ),
   frames_rejected: text(
     'the quality gate rejected some frames of the burst',
     'clean the lens if this happens often',

@@ -1,8 +1,10 @@
+// Longer than 300 lines because the parts of one class keep its invariants.
 import { closeAtEnd } from '../base/closing.ts';
 import { withAbort } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { settleAll } from '../base/settle-all.ts';
 import {
   calibrationFor,
   estimateHeight,
@@ -23,6 +25,7 @@ import type { ModelLease } from '../vision/protocol.ts';
 import { burstView, meanEmbedding, observeBurst, usedResults, type Burst } from './burst.ts';
 import { CameraHealth, stateEvent, stateMessage } from './camera-health.ts';
 import { FrozenDetector } from './frozen-detector.ts';
+import type { ClipRunner } from './clips/clip-runner.ts';
 import { ObservationQueue } from './observation-queue.ts';
 import { buildRecord, type RecordContext } from './record.ts';
 import { LEAVE_WITHIN_MS, StepDeadline } from './step-deadline.ts';
@@ -38,6 +41,8 @@ export interface CameraRunnerOptions {
 export interface CameraRunnerDeps {
   readonly camera: Camera;
   readonly schedule: Schedule;
+  /** Null and by default: the camera takes no clips. */
+  readonly clips?: ClipRunner | null;
   /** One model for all frames of an observation. */
   readonly lease: () => ModelLease;
   /** Null until a model with an embedding runs. */
@@ -143,16 +148,19 @@ export class CameraRunner {
 
   async #run(signal: AbortSignal): Promise<void> {
     const leaving = this.#leaving.signal;
+    let clips: Promise<void> | undefined;
     await using _camera = closeAtEnd(() => {
       // Before the camera closes: a capture that runs is abandoned, not recorded as a camera failure.
       const stopping = new AgentError('vision_closed', 'the agent is stopping');
       this.#closing.abort(leaving.aborted ? leaving.reason : stopping);
       if (signal.aborted || leaving.aborted) this.#step.end();
-      return this.#deps.camera.close();
+      return settleAll([this.#deps.camera.close(), clips]);
     });
     try {
       this.#step.expectWithin(LEAVE_WITHIN_MS);
       await this.#mayStart;
+      // A clip is too long to be waited for.
+      clips = this.clips?.run(AbortSignal.any([signal, leaving, this.#closing.signal]));
       for await (const slot of this.schedule.slots(AbortSignal.any([signal, leaving]))) {
         try {
           await this.#queue.runSlot(slot, (noRetry) => this.#observe(slot, signal, noRetry));
@@ -259,6 +267,10 @@ export class CameraRunner {
   /** Monotonic time by which this camera must make its next step, ms; null while none is due. */
   get stepDueMonoMs(): number | null {
     return this.#step.dueMonoMs;
+  }
+
+  get clips(): ClipRunner | null {
+    return this.#deps.clips ?? null;
   }
 
   get schedule(): Schedule {

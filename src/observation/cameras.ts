@@ -1,9 +1,11 @@
+// Longer than 300 lines because the parts of one class keep its invariants.
 import { untilAborted } from '../base/abort.ts';
 import { isoTime, type Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { SelfLabeller } from '../calibration/self-labeller.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
+import type { Camera } from '../camera/camera.ts';
 import type { createCameraOpener } from '../camera/open.ts';
 import { isSameConnection, isSameSource } from '../config/change.ts';
 import type { Configuration } from '../config/configuration.ts';
@@ -17,6 +19,7 @@ import type { ModelServer } from '../serving/model-server.ts';
 import type { BurstFeatures, Labels, ObservationDraft, RaiseEvent } from '../store/types.ts';
 import { isUsed } from './burst.ts';
 import { CameraRunner, type Observed } from './camera-runner.ts';
+import { ClipRunner, type ClipRunnerDeps } from './clips/clip-runner.ts';
 import type { LabelledImages } from './labelled-images.ts';
 import { logFields } from './log-fields.ts';
 import type { RecordContext } from './record.ts';
@@ -44,6 +47,9 @@ export interface CameraSetDeps {
   readonly calibrations: SiteCalibrations;
   readonly images: Pick<LabelledImages, 'keep'>;
   readonly seaStates: SeaStateReports;
+  /** Measures and draws clips. */
+  readonly seaStateProcess: ClipRunnerDeps['process'];
+  readonly figureFiles: ClipRunnerDeps['files'];
   readonly openCamera: ReturnType<typeof createCameraOpener>;
   readonly configuration: Pick<Configuration, 'rereadCamera'>;
   readonly createSchedule: (
@@ -149,11 +155,13 @@ export class CameraSet {
     const { id, schedule, location } = settings;
     const rereadSettings = (): CameraSettings | null => configuration.rereadCamera(id);
     const seedId = `${this.#options.identity.device}/${id}`;
+    const camera = await openCamera(settings, { clock, log, rereadSettings });
     const runner: CameraRunner = new CameraRunner(
       { settings, context: () => this.#recordContext(settings), ...(before ? { before } : {}) },
       {
-        camera: await openCamera(settings, { clock, log, rereadSettings }),
+        camera,
         schedule: createSchedule({ schedule, location, seedId }, { clock, slowdown: board.slowdown }),
+        clips: this.#createClips(settings, camera, () => runner.settings),
         lease: () => server.lease(),
         calibration: () => this.calibrationOf(id),
         append: (draft, memory) => store.append(draft, memory),
@@ -165,6 +173,29 @@ export class CameraSet {
       },
     );
     return runner;
+  }
+
+  #createClips(settings: CameraSettings, camera: Camera, present: () => CameraSettings): ClipRunner | null {
+    const { id, location, seaState } = settings;
+    if (!seaState) return null;
+    const { clock, log, server, board, seaStates, seaStateProcess, figureFiles } = this.#deps;
+    const seedId = `${this.#options.identity.device}/${id}/clips`;
+    return new ClipRunner(
+      {
+        seaState,
+        settings: present,
+        context: () => ({ ...this.#recordContext(settings), camera: id }),
+      },
+      {
+        ...{ camera, clock, log, process: seaStateProcess, files: figureFiles },
+        schedule: this.#deps.createSchedule(
+          { schedule: seaState.schedule, location, seedId },
+          { clock, slowdown: board.slowdown },
+        ),
+        lease: () => server.lease(),
+        add: (draft) => seaStates.add(draft),
+      },
+    );
   }
 
   #recordContext({ id, kind }: CameraSettings): Omit<RecordContext, 'camera'> {

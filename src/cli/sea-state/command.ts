@@ -3,6 +3,7 @@ import { join, parse } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
 import { parsePoseFile } from '../../geometry/pose-file.ts';
 import { estimateSeaState, MIN_DURATION_S } from '../../sea-state/estimate.ts';
+import { breakingFields, periodFields, travelField } from '../../sea-state/record-fields.ts';
 import type { SeaStateEstimate } from '../../sea-state/types.ts';
 import { readOptionFile } from '../options.ts';
 import { createProgressBar } from '../progress.ts';
@@ -110,31 +111,12 @@ function toRecord({ durationS, reasons, period, warnings, breaking, travelDeg }:
     duration_s: durationS,
     status: period ? 'measured' : 'rejected',
     reasons,
-    period: period && {
-      peak_s: rounded(period.peakS),
-      low_s: rounded(period.lowS),
-      high_s: rounded(period.highS),
-      coverage: period.coverage,
-      energy_s: rounded(period.energyS),
-      second_s: period.second && rounded(period.second.peakS),
-      second_low_s: period.second?.interval ? rounded(period.second.interval.lowS) : null,
-      second_high_s: period.second?.interval ? rounded(period.second.interval.highS) : null,
-      mixed_sea: period.second !== null,
-      coherence: rounded(period.coherence),
-      snr: rounded(period.snr),
-    },
-    travel_deg: travelDeg === null ? null : Math.round(travelDeg),
-    breaking: breaking && {
-      white_share: Math.round(breaking.whiteShare * 10_000) / 10_000,
-      per_minute: breaking.perMinute === null ? null : rounded(breaking.perMinute),
-      sets: breaking.sets,
-      set_interval_s: breaking.setIntervalS === null ? null : Math.round(breaking.setIntervalS),
-    },
+    period: period && periodFields(period),
+    travel_deg: travelField(travelDeg),
+    breaking: breaking && breakingFields(breaking),
     warnings,
   };
 }
-
-const rounded = (value: number): number => Math.round(value * 100) / 100;
 
 function positive(option: string, text: string): number {
   const value = Number(text);

@@ -3,6 +3,7 @@ import { AgentError } from '../../base/errors.ts';
 import { runProgram } from '../../camera/child-program.ts';
 import { probeFilm, statFilm, type Film } from '../../camera/ffmpeg/film.ts';
 import { layoutOf, smallSize } from '../../sea-state/layout.ts';
+import { countGaps } from '../../sea-state/resample.ts';
 import type { PixelSeries } from '../../sea-state/types.ts';
 import {
   ClipCollector,
@@ -77,16 +78,6 @@ function fileTiming(times: Float64Array): Timing {
   // Raw streams such as .h264 have no times: ffmpeg assumes the rate that they state.
   const rateHz = usualStepS > 0 ? Math.min(SAMPLE_HZ, 1 / usualStepS) : SAMPLE_HZ;
   const origin = times[0] ?? 0;
-  const gapsOf = (fromS: number, toS: number) => {
-    let missing = 0;
-    let longestGapS = 0;
-    for (const [index, step] of steps.entries()) {
-      const at = (times[index] ?? 0) - origin;
-      if (at < fromS || at >= toS || step < 1.5 / rateHz) continue;
-      missing += Math.round(step * rateHz) - 1;
-      longestGapS = Math.max(longestGapS, step);
-    }
-    return { missing, longestGapS };
-  };
+  const gapsOf = (fromS: number, toS: number) => countGaps(times, rateHz, origin + fromS, origin + toS);
   return { rateHz, gapsOf };
 }

@@ -8,8 +8,10 @@ import type { CameraState } from '../../../src/contract/states.ts';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { Bundle } from '../../../src/model/manifest.ts';
 import { CameraSet } from '../../../src/observation/cameras.ts';
+import { FigureFiles } from '../../../src/observation/clips/figure-files.ts';
 import { SeaStateReports } from '../../../src/observation/sea-state-reports.ts';
 import { SiteCalibrations } from '../../../src/observation/site-calibrations.ts';
+import { SeaStateProcess } from '../../../src/sea-state/process/sea-state-process.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
 import type { FrameResult } from '../../../src/vision/protocol.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
@@ -111,6 +113,8 @@ describe('CameraSet', () => {
         server,
         link,
         seaStates,
+        seaStateProcess: new SeaStateProcess({ clock: systemClock }),
+        figureFiles: new FigureFiles({ stateDir: 'no-clips' }),
         time: { wire: () => ({ synced: true, offset_ms: 0 }) },
         calibrations,
         board: { slowdown: () => ({ factor: 1, reason: null }) },

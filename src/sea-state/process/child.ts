@@ -1,0 +1,33 @@
+// Entry of the process that measures or draws one clip. A process of its own, so that a clip costs no memory between two
+// clips, and its computation never holds up the agent.
+import { buffer } from 'node:stream/consumers';
+import { estimateSeaState } from '../estimate.ts';
+import { resample } from '../resample.ts';
+import { timeStackOf } from '../time-stack.ts';
+import type { Job, Measured, Reply } from './messages.ts';
+
+process.once('disconnect', () => process.exit());
+// Ctrl-C in a terminal reaches the whole process group, but the agent decides when this process stops.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+
+async function measure({ samples }: Extract<Job, { type: 'measure' }>): Promise<Measured> {
+  const values = await buffer(process.stdin);
+  const series = resample({ ...samples, values });
+  // The columns of a grid run down the picture, and people draw lines from the sea to the shore.
+  const estimate = estimateSeaState(series, { isShoreKnown: true });
+  const { user, system } = process.cpuUsage();
+  const stack = timeStackOf(series, estimate.cells);
+  return { estimate, stack, missing: series.missing, cpuMs: (user + system) / 1000 };
+}
+
+async function handle(job: Job): Promise<Reply> {
+  if (job.type === 'measure') return { type: 'measured', measured: await measure(job) };
+  const { figurePng } = await import('./figures.ts');
+  return { type: 'drawn', png: await figurePng([job.figure], job.data) };
+}
+
+process.once('message', (job) => {
+  // A failure ends the process, and the agent reads the reason from its standard error.
+  void handle(job as Job).then((reply) => process.send?.(reply, () => process.exit()));
+});
