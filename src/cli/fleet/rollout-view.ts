@@ -43,6 +43,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   unknown_command: 'update the agent of this device',
   command_interrupted: 'run the same command again with --retry-failed',
   expired: 'run the same command again with --retry-failed',
+  config_invalid: 'correct the patch; the message names the keys',
+  config_trial_unknown:
+    'nothing to keep: the change was undone, or kept already; see `fleet command config.get`',
   bad_args: 'correct the arguments, or update the agent of this device',
   model_refused_before: 'find the cause; then run the same command again with --retry-failed --clear-failed',
   model_digest_mismatch: 'compare --digest with that of `swellsight repo verify DIR --json`',

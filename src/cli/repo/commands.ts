@@ -39,15 +39,27 @@ export function addRepoCommands(program: Command, select: SelectCommand): void {
   addWithKeys('publish-agent <dir> [archives...]', 'add and sign archives of the agent (npm run package)')
     .option('--withdraw <version>', 'remove a version of the agent', collectValues, [])
     .action(select(async () => (await loadAgents()).publishAgents));
-  addWithKeys('keys <dir>', 'list, add and revoke keys')
+  const addChange = (name: string, description: string): Command =>
+    addWithKeys(name, description).option(
+      '--to-sign <file>',
+      'publish nothing: write the new root into a file that others sign with `repo sign-root`',
+    );
+  addChange('keys <dir>', 'list, add and revoke keys')
     .option('--add <role>', 'create a key for a role', collectValues, [])
     .option('--revoke <key>', 'revoke a key; the start of its id', collectValues, [])
     .option('--threshold <role=n>', 'number of keys that must sign', collectValues, [])
     .action(select(async () => (await loadKeys()).manageRepoKeys));
-  addWithKeys(
+  addChange(
     'rotate <dir> [roles...]',
     'create new keys for the roles; without roles, sign the root again with a new expiry',
   ).action(select(async () => (await loadKeys()).rotateRepoKeys));
+  addWithKeys(
+    'sign-root <file>',
+    'sign a root of --to-sign with your root key, without the repository',
+  ).action(select(async () => (await loadKeys()).signRoot));
+  addWithKeys('import-root <dir> <files...>', 'publish a root that others have signed').action(
+    select(async () => (await loadKeys()).importSignedRoot),
+  );
   add('verify <dir>', 'verify the whole repository like a device')
     .option('--root <file>', 'the root that the devices trust (default: the first root)')
     .action(select(async () => (await loadModels()).verifyRepo));

@@ -1,5 +1,9 @@
+import { resolve } from 'node:path';
+import { AgentError } from '../../base/errors.ts';
 import {
   changeRoot,
+  draftRoot,
+  importRoot,
   listKeys,
   type RootChange,
   type RootReport,
@@ -10,6 +14,8 @@ import {
   DEFAULT_THRESHOLDS,
   initRepository,
 } from '../../model/repository/init.ts';
+import type { RepositoryOptions } from '../../model/repository/repository.ts';
+import { signRootFile } from '../../model/repository/root-file.ts';
 import { formatTable } from '../format.ts';
 import { warn } from '../line.ts';
 import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
@@ -21,6 +27,12 @@ import {
   repositoryOptions,
   type RepoOptions,
 } from './options.ts';
+
+/** Options of every command that changes the root. */
+interface ChangeOptions extends RepoOptions {
+  /** Write the new root into this file instead of publishing it. */
+  readonly toSign?: string;
+}
 
 export interface RepoInitOptions extends RepoOptions {
   readonly count: readonly string[];
@@ -60,7 +72,7 @@ export async function initRepo(dir: string, options: RepoInitOptions, terminal: 
   return EXIT.ok;
 }
 
-export interface RepoKeysOptions extends RepoOptions {
+export interface RepoKeysOptions extends ChangeOptions {
   readonly add: readonly string[];
   readonly revoke: readonly string[];
   readonly threshold: readonly string[];
@@ -82,7 +94,9 @@ export async function manageRepoKeys(
       threshold,
     })),
   ];
-  const change = changes.length === 0 ? null : await changeRoot(common, changes);
+  if (changes.length === 0 && options.toSign !== undefined)
+    throw new AgentError('usage', '--to-sign needs a change: --add, --revoke or --threshold');
+  const change = changes.length === 0 ? null : await applyChanges(common, changes, options, terminal);
   const { version, expires, keys, exposed } = await listKeys(common);
   if (options.json === true) {
     const listed = keys.map(({ role, keyId, threshold, file }) => ({ role, key_id: keyId, threshold, file }));
@@ -103,7 +117,7 @@ export async function manageRepoKeys(
   return EXIT.ok;
 }
 
-export type RepoRotateOptions = RepoOptions;
+export type RepoRotateOptions = ChangeOptions;
 
 /** `repo rotate DIR [ROLE...]`: replaces the keys of the roles. */
 export async function rotateRepoKeys(
@@ -113,7 +127,63 @@ export async function rotateRepoKeys(
   terminal: Terminal,
 ): Promise<number> {
   const changes = [...new Set(roles)].map((role) => ({ kind: 'rotate' as const, role: parseRole(role) }));
-  const change = await changeRoot(await repositoryOptions(dir, options, terminal), changes);
+  const common = await repositoryOptions(dir, options, terminal);
+  const change = await applyChanges(common, changes, options, terminal);
+  terminal.out(options.json === true ? toJson(changeDocument(change)) : formatChange(change));
+  return EXIT.ok;
+}
+
+/** Publishes the changes, or writes them into the file of --to-sign. */
+async function applyChanges(
+  common: RepositoryOptions,
+  changes: readonly RootChange[],
+  { toSign }: ChangeOptions,
+  terminal: Terminal,
+): Promise<RootReport> {
+  if (toSign === undefined) return changeRoot(common, changes);
+  const change = await draftRoot(common, changes, resolve(terminal.cwd, toSign));
+  terminal.err(`nothing is published yet: let others sign ${toSign}, then run \`repo import-root\``);
+  return change;
+}
+
+/** `repo sign-root FILE`: signs a root of --to-sign, without the repository. */
+export async function signRoot(file: string, options: RepoOptions, terminal: Terminal): Promise<number> {
+  const common = await repositoryOptions('.', options, terminal);
+  if ((options.rootKeys ?? []).length === 0)
+    throw new AgentError('usage', 'name the directory of your root key with --root-keys');
+  const signed = await signRootFile(resolve(terminal.cwd, file), common);
+  const { version, expires, roles, signedBy } = signed;
+  if (options.json === true) {
+    const listed = roles.map(({ role, threshold, keyIds }) => ({ role, threshold, key_ids: keyIds }));
+    return printJson(terminal, { root: { version, expires }, roles: listed, signed_by: signedBy });
+  }
+  const rows = roles.flatMap(({ role, threshold, keyIds }) =>
+    keyIds.map((id) => [
+      role,
+      `${threshold} of ${keyIds.length}`,
+      id.slice(0, 16),
+      signedBy.includes(id) ? 'has signed' : '',
+    ]),
+  );
+  terminal.out([`root ${version}, valid until ${expires}`, ...formatTable(rows)]);
+  terminal.err(
+    'signed; ask the operator over another channel whether these are the right keys before you send it',
+  );
+  return EXIT.ok;
+}
+
+/** `repo import-root DIR FILE...`: publishes a root that others have signed. */
+export async function importSignedRoot(
+  dir: string,
+  files: readonly string[],
+  options: RepoOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const common = await repositoryOptions(dir, options, terminal);
+  const change = await importRoot(
+    common,
+    files.map((file) => resolve(terminal.cwd, file)),
+  );
   terminal.out(options.json === true ? toJson(changeDocument(change)) : formatChange(change));
   return EXIT.ok;
 }

@@ -1,9 +1,10 @@
 import type { Metadata, Root } from '@tufjs/models';
 import { AgentError } from '../../base/errors.ts';
-import { ROLES, type Role } from './files.ts';
+import { ROLES, writeFileAtomic, type Role } from './files.ts';
 import { checkRootDirs, type SigningKey } from './keys.ts';
 import { withLock } from './lock.ts';
-import { Repository, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
+import { Repository, metadataText, type CurrentMetadata, type RepositoryOptions } from './repository.ts';
+import { checkRootSignatures, mergeRoots, readRootFile } from './root-file.ts';
 import {
   buildRoot,
   firstRoleToSign,
@@ -48,18 +49,60 @@ export async function changeRoot(
   changes: readonly RootChange[],
 ): Promise<RootReport> {
   const repository = await Repository.open(options);
-  return withLock(options.dir, () => publishRoot(repository, options, changes));
+  return withLock(options.dir, async () => {
+    const current = await repository.read();
+    // Load the old keys before new keys are created: without the old keys the new root could not be signed.
+    const oldSigners = await repository.signers(current.root, 'root');
+    const root = buildNextRoot(repository, options, current.root.signed, changes);
+    signWith(root, [...oldSigners, ...(await repository.signers(root, 'root'))]);
+    return publishRoot(repository, current, root);
+  });
 }
 
-async function publishRoot(
+/**
+ * As `changeRoot`, but publishes nothing: writes the next root into a file, signed by the root keys that are on this
+ * machine, so that others can sign it elsewhere. Also creates the new keys.
+ */
+export async function draftRoot(
+  options: RepositoryOptions,
+  changes: readonly RootChange[],
+  file: string,
+): Promise<RootReport> {
+  const repository = await Repository.open(options);
+  return withLock(options.dir, async () => {
+    const { signed } = await repository.readRoot();
+    const root = buildNextRoot(repository, options, signed, changes);
+    const rules = [signed.roles['root'], root.signed.roles['root']];
+    const ids = new Set(rules.flatMap((rule) => rule?.keyIDs ?? []));
+    signWith(root, await repository.keys.signers('root', [...ids], 0));
+    writeFileAtomic(file, metadataText(root), 0o644);
+    return { ...describeChange(signed, root.signed), signed: [] };
+  });
+}
+
+/**
+ * Publishes a root of `draftRoot` that others have signed. `files`: copies of it, whose signatures are collected. Throws
+ * `usage` for another file, `repo_keys` when too few keys have signed, and the errors of `changeRoot`.
+ */
+export async function importRoot(options: RepositoryOptions, files: readonly string[]): Promise<RootReport> {
+  const repository = await Repository.open(options);
+  return withLock(options.dir, async () => {
+    const current = await repository.read();
+    const root = mergeRoots(await Promise.all(files.map(readRootFile)));
+    const { version } = current.root.signed;
+    if (root.signed.version !== version + 1)
+      throw new AgentError('usage', `the file has root ${root.signed.version}, wanted root ${version + 1}`);
+    checkRootSignatures(current.root, root);
+    return publishRoot(repository, current, root);
+  });
+}
+
+function buildNextRoot(
   repository: Repository,
   { rootKeysDirs }: RepositoryOptions,
+  old: Root,
   changes: readonly RootChange[],
-): Promise<RootReport> {
-  const current = await repository.read();
-  const old = current.root.signed;
-  // Load the old keys before new keys are created: without the old keys the new root could not be signed.
-  const oldSigners = await repository.signers(current.root, 'root');
+): Metadata<Root> {
   const rules: Rules = new Map(
     ROLES.map((role) => {
       const rule = old.roles[role];
@@ -82,17 +125,25 @@ async function publishRoot(
 
   const usedIds = new Set([...rules.values()].flatMap(({ keyIds }) => keyIds));
   const usedKeys = Object.values(keys).filter(({ keyID }) => usedIds.has(keyID));
-  const root = buildRoot(old.version + 1, repository.expires('root'), usedKeys, rules);
-  signWith(root, [...oldSigners, ...(await repository.signers(root, 'root'))]);
-  const signed = await writeRoot(repository, current, root);
-  return {
-    version: root.signed.version,
-    expires: root.signed.expires,
-    added: keysOnlyIn(root.signed, old),
-    revoked: keysOnlyIn(old, root.signed),
-    signed,
-  };
+  return buildRoot(old.version + 1, repository.expires('root'), usedKeys, rules);
 }
+
+/** Publishes a signed root. */
+async function publishRoot(
+  repository: Repository,
+  current: CurrentMetadata,
+  root: Metadata<Root>,
+): Promise<RootReport> {
+  const signed = await writeRoot(repository, current, root);
+  return { ...describeChange(current.root.signed, root.signed), signed };
+}
+
+const describeChange = (old: Root, next: Root): Omit<RootReport, 'signed'> => ({
+  version: next.version,
+  expires: next.expires,
+  added: keysOnlyIn(next, old),
+  revoked: keysOnlyIn(old, next),
+});
 
 /** Writes new root metadata, and signs the roles again whose signatures became invalid. Returns these roles. */
 async function writeRoot(

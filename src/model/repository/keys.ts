@@ -143,6 +143,20 @@ export class KeyRing {
     );
   }
 
+  /** Loads every key of the root role in its directories. Throws `repo_keys` when there is none. */
+  async rootKeys(): Promise<SigningKey[]> {
+    const found: SigningKey[] = [];
+    for (const dir of this.#dirs.root) {
+      for (const name of await readdir(dir).catch(() => [])) {
+        const [, keyId] = /^root-([0-9a-f]{16})\.pem$/.exec(name) ?? [];
+        if (keyId !== undefined) found.push(await this.#load(join(dir, name), keyId));
+      }
+    }
+    if (found.length > 0) return found;
+    throw new AgentError('repo_keys', `there is no root key in ${this.#dirs.root.join(', ')}`);
+  }
+
+  /** `keyId`: the complete id, or the start of it. */
   async #load(path: string, keyId: string): Promise<SigningKey> {
     const pem = await readFile(path, 'utf8');
     let signingKey: SigningKey;
@@ -155,7 +169,7 @@ export class KeyRing {
         : 'is not a private key';
       throw new AgentError('repo_keys', `${path} ${reason}`, { cause: error });
     }
-    if (signingKey.key.keyID === keyId) return signingKey;
+    if (signingKey.key.keyID.startsWith(keyId)) return signingKey;
     throw new AgentError('repo_keys', `${path} contains another key than its name states`);
   }
 

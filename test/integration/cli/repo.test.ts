@@ -94,7 +94,31 @@ describe('swellsight repo', () => {
     expect((await repo('keys', 'surf')).stdout).toMatch(/^root +2 of 3 +[0-9a-f]{16} +\//);
   });
 
+  it('lets holders of root keys sign one after the other, with the commands of the guide', async () => {
+    const page = await readFile(join(import.meta.dirname, '../../../docs/operator-guide.md'), 'utf8');
+    const block = /### Signatures by post[\s\S]*?```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+    const lines = block.trim().split('\n').map((line) => line.replace(/ *#.*/, '').split(' ').slice(2)); // prettier-ignore
+    const run = (line: readonly string[], ...more: string[]): Promise<CliResult> =>
+      repo(...line.map((word) => (word === 'repo' ? 'surf' : word.replace(/\/media\/./, 'surf-keys/root'))), ...more); // prettier-ignore
+    const [rotate = [], sign = [], , importRoot = []] = lines;
+    expect([lines.length, rotate[0], sign[0], importRoot[0]]).toEqual([
+      4,
+      'rotate',
+      'sign-root',
+      'import-root',
+    ]);
+    const drafted = await run(rotate, '--root-keys', 'none');
+    expect([drafted.code, drafted.stderr]).toEqual([0, expect.stringContaining('nothing is published yet')]);
+    const early = await run(importRoot);
+    expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('repo sign-root FILE')]);
+    expect((await run(sign)).stdout).toMatch(/^root +2 of 3 +[0-9a-f]{16} +has signed$/m);
+    expect((await run(importRoot)).stdout).toMatch(/^root \d+, valid until .*\n\+ targets/);
+    expect((await repo('verify', 'surf')).code).toBe(0);
+  });
+
   it.each([
+    [['sign-root', 'root.json'], 2, 'name the directory of your root key'],
+    [['sign-root', 'passphrase', '--root-keys', 'surf-keys/root'], 2, 'is not a root of'],
     [['init', 'other', '--keys', 'other/keys'], 2, 'must not be inside the published directory'],
     [['publish', 'surf', 'nowhere'], 1, 'nowhere does not exist'],
     [['keys', 'surf', '--revoke', '00'], 2, 'matches 0 keys'],

@@ -7,7 +7,14 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { packBundle } from '../../../src/model/archive/pack.ts';
 import { unpackArchive } from '../../../src/model/archive/unpack.ts';
 import { exportTarget } from '../../../src/model/repository/export.ts';
-import { changeRoot, listKeys } from '../../../src/model/repository/change-root.ts';
+import {
+  changeRoot,
+  draftRoot,
+  importRoot,
+  listKeys,
+  type RootChange,
+} from '../../../src/model/repository/change-root.ts';
+import { signRootFile } from '../../../src/model/repository/root-file.ts';
 import { verifyRepository } from '../../../src/model/repository/verify.ts';
 import { directorySource } from '../../../src/model/trust/metadata-source.ts';
 import { Trust } from '../../../src/model/trust/trust.ts';
@@ -305,6 +312,59 @@ describe('keys', () => {
     await expect(signedRepository(['heads'], { rootKeysDirs: sticks.slice(0, 2) })).rejects.toMatchObject({
       code: 'usage',
     });
+  });
+
+  it('of the root may sign in different places, on copies of one file', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'swellsight-holders-'));
+    onTestFinished(() => rm(home, { recursive: true }));
+    const holders = ['a', 'b', 'c'].map((name) => join(home, name));
+    const repository = await signedRepository(['heads'], { rootKeysDirs: holders });
+    const [first = '', second = '', third = ''] = holders;
+    const before = await readTree(repository.dir);
+    // The operator has no root key, and asks the first two holders.
+    const operator = { ...repository.options, rootKeysDirs: [join(home, 'none')] };
+    const [draft, copy] = [join(home, 'root.json'), join(home, 'copy.json')];
+    const change = await draftRoot(operator, [{ kind: 'rotate', role: 'targets' }], draft);
+    expect([change.version, change.added.length, change.revoked.length]).toEqual([2, 1, 1]);
+    await cp(draft, copy);
+    const signAs = (holder: string, file: string) =>
+      signRootFile(file, { rootKeysDirs: [holder], passphrase: null });
+    expect(await signAs(first, draft)).toMatchObject({ version: 2, signedBy: [expect.any(String)] });
+    await expect(importRoot(operator, [draft])).rejects.toMatchObject({
+      code: 'repo_keys',
+      message: expect.stringContaining('2 of 3 former') as unknown,
+    });
+    // Neither a key of another root nor a holder that signs twice counts.
+    const stranger = await signedRepository([]);
+    const [strangers = ''] = stranger.options.rootKeysDirs;
+    await signAs(strangers, draft);
+    await signAs(first, draft);
+    await expect(importRoot(operator, [draft])).rejects.toMatchObject({ code: 'repo_keys' });
+    // A signature is valid only for the bytes that were signed.
+    const changed = join(home, 'changed.json');
+    await signAs(second, copy);
+    await writeFile(changed, (await readFile(copy, 'utf8')).replace('"threshold":2', '"threshold":1'));
+    await expect(importRoot(operator, [changed])).rejects.toMatchObject({ code: 'repo_keys' });
+    await expect(importRoot(operator, [draft, changed])).rejects.toMatchObject({ code: 'usage' });
+    await expect(signAs(join(home, 'none'), draft)).rejects.toMatchObject({ code: 'repo_keys' });
+    expect(await readTree(repository.dir)).toEqual(before);
+
+    expect(await importRoot(operator, [draft, copy])).toMatchObject({ version: 2, signed: ['targets', 'snapshot', 'timestamp'] }); // prettier-ignore
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
+    await expect(importRoot(operator, [draft, copy])).rejects.toMatchObject({ code: 'usage' });
+    // New root keys must sign too: the third holder has neither of them.
+    const fresh = join(home, 'd');
+    await mkdir(fresh);
+    const next = join(home, 'next.json');
+    const keys: readonly RootChange[] = [{ kind: 'add', role: 'root' }, { kind: 'threshold', role: 'root', threshold: 3 }]; // prettier-ignore
+    await draftRoot({ ...operator, rootKeysDirs: [fresh] }, keys, next);
+    await signAs(third, next);
+    await expect(importRoot(operator, [next])).rejects.toMatchObject({
+      message: expect.stringContaining('3 of 4 new') as unknown,
+    });
+    await signAs(second, next);
+    expect((await importRoot(operator, [next])).version).toBe(3);
+    expect(await deviceResult(repository)).toMatch(/^sha256:/);
   });
 
   it('can be added and revoked, but not below the threshold', async () => {
