@@ -1,5 +1,3 @@
-// Longer than 300 lines because every way in which the settings in force change has to end a trial in the same way.
-import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import type {
@@ -10,33 +8,23 @@ import type {
   Deferred,
   Restarting,
 } from '../contract/config.ts';
-import { AgentError, asAgentError } from '../base/errors.ts';
+import { asAgentError, type AgentError } from '../base/errors.ts';
 import type { Scrub } from '../base/redact.ts';
 import type { EventDraft } from '../contract/states.ts';
 import { compareSettings, type Change } from './change.ts';
 import type { ConfigFault } from './faults.ts';
-import { KnownSecrets } from './known-secrets.ts';
-import { loadLocal, withoutOverlay, type LocalConfiguration, type LocalInput } from './load.ts';
+import { loadLocal, type LocalConfiguration, type LocalInput } from './load.ts';
 import { loadUsable } from './load-usable.ts';
-import {
-  configChange,
-  confirmedEvent,
-  configView,
-  droppedEvent,
-  overlayDroppedEvents,
-  refusedEvent,
-  reloadedEvent,
-  undoneEvent,
-} from './messages.ts';
+import { configView, droppedEvent, overlayDroppedEvents, refusedEvent, reloadedEvent } from './messages.ts';
 import { onceDelivered } from './once-delivered.ts';
-import { planChange } from './plan-change.ts';
 import { computeConfigDigest } from './redact.ts';
 import { dropRemoteSettings } from './remote-settings.ts';
 import { withoutCameras } from './remote-cameras.ts';
 import type { Camera, Settings } from './schema.ts';
 import { listSources, type SettingSources } from './setting-sources.ts';
 import type { SettingsHost } from './settings-host.ts';
-import { Trial, type UndoReason } from './trial.ts';
+import { SettingsInForce } from './settings-in-force.ts';
+import { RemoteChanges } from './remote-changes.ts';
 import { whenNotBusy } from './when-not-busy.ts';
 
 export interface ConfigurationOptions extends LocalInput {
@@ -48,33 +36,22 @@ export interface ConfigurationOptions extends LocalInput {
 
 const BROKER_PATIENCE_S = 60;
 const ANSWER_PATIENCE_MS = 3000;
-const CHECK_EVERY_MS = 500;
 
 /**
- * The settings in force: the local configuration with the overlay of remote commands. A remote change runs on trial and is
- * undone automatically. The object exists for the lifetime of the process; the parts of the agent may restart.
- *
- * INVARIANTS: the overlay on the disk is always a confirmed one; at most one trial; a trial ends with the process.
+ * The settings in force: the local configuration with the overlay of remote commands. `RemoteChanges` has the changes of remote
+ * commands; a change of the local configuration undoes a trial. The object exists for the lifetime of the process; the
+ * parts of the agent may restart.
  */
 export class Configuration {
   readonly #options: ConfigurationOptions;
   readonly #clock: Clock;
-  #local: LocalConfiguration;
-  #settings: Settings;
-  /** The configuration before a local change with which the parts have not started yet. */
-  #former: LocalConfiguration | null = null;
-  #trial: Trial | null = null;
+  readonly #inForce: SettingsInForce;
+  readonly #remote: RemoteChanges;
   /** The event about the files that the last reload has refused. */
   #refused: EventDraft | null = null;
-  #host: SettingsHost | null = null;
-  /** Events to raise when a host attaches. */
-  #events: EventDraft[] = [];
   #isRecovered = false;
-  /** Measured by parts that ran before. A restart must not reset the limit of planned work. */
-  #frameMs: number | null = null;
   /** The settings with the secret files as a camera has read them again. */
   #reread: Settings | null = null;
-  readonly #secrets = new KnownSecrets();
 
   /** Reads the configuration and writes nothing. Throws `config_invalid`. */
   static open(options: ConfigurationOptions, deps: { readonly clock: Clock }): Configuration {
@@ -86,16 +63,17 @@ export class Configuration {
     deps: { readonly clock: Clock },
     local: LocalConfiguration,
   ) {
+    const { brokerPatienceS = BROKER_PATIENCE_S } = options;
     this.#options = options;
     this.#clock = deps.clock;
-    this.#local = local;
-    this.#settings = local.settings;
+    this.#inForce = new SettingsInForce(local);
+    this.#remote = new RemoteChanges({ brokerPatienceS }, { ...deps, inForce: this.#inForce });
   }
 
   /** Removes the secrets of the settings from a text, of those on trial, of the former ones, and of files read again as well. */
   readonly redact: Scrub = (text) => {
-    const present = [this.#settings, this.#trial?.change.to, this.#reread];
-    return this.#secrets.redact(
+    const present = [this.settings, this.#remote.trial?.change.to, this.#reread];
+    return this.#inForce.secrets.redact(
       text,
       present.filter((settings) => settings != null),
     );
@@ -103,17 +81,17 @@ export class Configuration {
 
   /** Faults of the files of the broker at the start, where the options tolerate them. */
   get fileFaults(): readonly ConfigFault[] {
-    return this.#local.fileFaults;
+    return this.#inForce.local.fileFaults;
   }
 
   /** Which keys of the settings come from which source. */
   get sources(): SettingSources {
-    return listSources(this.#local);
+    return listSources(this.#inForce.local);
   }
 
   /** The settings that the parts must run with. */
   get settings(): Settings {
-    return this.#settings;
+    return this.#inForce.settings;
   }
 
   /**
@@ -121,72 +99,32 @@ export class Configuration {
    * the change. Returns a function that disconnects them.
    */
   attach(host: SettingsHost, running: Settings): () => void {
-    this.#host = host;
-    // After a reload during the start, the newest settings are not known to work.
-    if (running === this.#settings) this.#former = null;
+    this.#inForce.attach(host, running);
+    this.#inForce.raiseWaiting();
     if (!this.#isRecovered) this.#recover();
-    for (const event of this.#events.splice(0)) host.raise(event);
-    if (running === this.#settings) this.#trial?.markApplied();
-    else void this.#apply(compareSettings(running, this.#settings));
-    return () => {
-      this.#measuredFrameMs();
-      if (this.#host === host) this.#host = null;
-    };
+    if (running === this.settings) this.#remote.trial?.markApplied();
+    else void this.#remote.apply(compareSettings(running, this.settings));
+    return () => this.#inForce.detach(host);
   }
 
   view(): ConfigView {
     return configView({
-      settings: this.#settings,
-      overlay: this.#local.saved.overlay,
-      trial: this.#trial,
-      connected: this.#isConnected(),
+      settings: this.settings,
+      overlay: this.#inForce.local.saved.overlay,
+      trial: this.#remote.trial,
+      connected: this.#inForce.isConnected(),
     });
   }
 
-  /**
-   * Applies a patch to the overlay and puts the result on trial. Throws `config_busy` during another trial, `config_locked`
-   * for keys that cannot be set remotely, `config_invalid` with all other faults, `store_failed`.
-   */
+  /** Applies a patch to the overlay and puts the result on trial. Throws as `RemoteChanges.start`. */
   set(patch: unknown, withinS: number): Deferred<ConfigChange> {
-    if (this.#trial) throw busy('another change is on trial');
-    const planned = planChange(patch, this.#settings, this.#local, this.#measuredFrameMs());
-    const { change, onConfirm, overlay } = planned;
-    if (planned.isEmpty) return { answer: configChange(null, change, onConfirm), begin: () => undefined };
-    const { brokerPatienceS = BROKER_PATIENCE_S } = this.#options;
-    const connected = this.#isConnected();
-    const trial = new Trial(
-      { id: randomUUID(), change, onConfirm, overlay, withinS, brokerPatienceS, connected },
-      { clock: this.#clock },
-    );
-    this.#local.files.writeTrial({ id: trial.id, keys: trial.keys });
-    this.#trial = trial;
-    void this.#watch(trial);
-    const answer = configChange({ trial, withinS }, change, onConfirm);
-    return { answer, begin: this.#onceDelivered(() => this.#begin(trial)) };
+    const { answer, begin } = this.#remote.start(patch, withinS);
+    return { answer, begin: begin === null ? () => undefined : this.#onceDelivered(begin) };
   }
 
-  /**
-   * Makes the change on trial permanent. `id` null: any trial. Throws `config_trial_unknown` without a trial or for another
-   * id, `config_busy` while the change is not in force, `store_failed`.
-   */
+  /** Makes the change on trial permanent. `id` null: any trial. Throws as `RemoteChanges.confirm`. */
   confirm(id: string | null): ConfigConfirmed {
-    const trial = this.#trial;
-    const { saved, files } = this.#local;
-    // The sender repeats the command because it lost the answer.
-    if (id !== null && id === saved.trial && trial?.id !== id)
-      return { trial: id, changed: [], config_digest: computeConfigDigest(this.#settings) };
-    if (!trial || (id !== null && id !== trial.id))
-      throw new AgentError('config_trial_unknown', 'there is no such change on trial');
-    if (!trial.isConfirmable(this.#isConnected())) throw busy('the change is not in force yet');
-    const confirmed = { overlay: trial.overlay, trial: trial.id };
-    files.confirm(confirmed);
-    this.#end(trial);
-    const { onConfirm } = trial;
-    if (onConfirm.keys.length > 0) this.#settings = onConfirm.to;
-    this.#local = { ...this.#local, settings: this.#settings, saved: confirmed, stored: confirmed };
-    this.#raise(confirmedEvent(trial.id, trial.keys));
-    if (onConfirm.keys.length > 0) void this.#apply(onConfirm);
-    return { trial: trial.id, changed: [...trial.keys], config_digest: computeConfigDigest(this.#settings) };
+    return this.#remote.confirm(id);
   }
 
   /** Like `confirm`, but waits some seconds until the change is in force: the command may arrive earlier. */
@@ -196,16 +134,16 @@ export class Configuration {
 
   /** Undoes a trial, and restarts all parts with the local files read again. Throws `config_invalid` before anything stops. */
   restart(): Deferred<Restarting> {
-    loadUsable(this.#options, this.#local);
+    loadUsable(this.#options, this.#inForce.local);
     const begin = (): void => {
-      this.#endUndone('interrupted');
+      this.#remote.endUndone('interrupted');
       try {
         // Only now: a change may have been confirmed since the command.
-        this.#replaceLocal(loadUsable(this.#options, this.#local));
+        this.#inForce.replaceLocal(loadUsable(this.#options, this.#inForce.local));
       } catch {
         // The file has become invalid since the command: the parts restart with the settings in force.
       }
-      this.#host?.restart();
+      this.#inForce.restartParts();
     };
     return { answer: { restarting: true }, begin: this.#onceDelivered(begin) };
   }
@@ -218,17 +156,17 @@ export class Configuration {
   reload(): Change {
     let fresh: LocalConfiguration;
     try {
-      fresh = loadUsable(this.#options, this.#local);
+      fresh = loadUsable(this.#options, this.#inForce.local);
     } catch (thrown) {
       const failure = asAgentError(thrown);
       const event = refusedEvent(failure);
-      if (!isDeepStrictEqual(event, this.#refused)) this.#raise(event);
+      if (!isDeepStrictEqual(event, this.#refused)) this.#inForce.raise(event);
       this.#refused = event;
       throw failure;
     }
     this.#refused = null;
     const change = this.#applyLocal(fresh);
-    if (change.keys.length > 0) this.#raise(reloadedEvent(change));
+    if (change.keys.length > 0) this.#inForce.raise(reloadedEvent(change));
     return change;
   }
 
@@ -237,14 +175,14 @@ export class Configuration {
    * trial. Throws `request_invalid` if there are none, `config_invalid` if the rest is not valid alone, `store_failed`.
    */
   drop(key: string | null): ConfigDropped {
-    const { files, refused, loadWith, saved } = this.#local;
+    const { files, refused, loadWith, saved } = this.#inForce.local;
     const { overlay, keys } = dropRemoteSettings(files.read().overlay, key);
     const usable = withoutCameras(overlay, refused);
     const settings = loadWith(usable);
     files.confirm({ ...saved, overlay });
-    this.#raise(droppedEvent(keys));
+    this.#inForce.raise(droppedEvent(keys));
     const { live, link, restart } = this.#applyLocal({
-      ...this.#local,
+      ...this.#inForce.local,
       settings,
       saved: { ...saved, overlay: usable },
       stored: { ...saved, overlay },
@@ -255,9 +193,10 @@ export class Configuration {
 
   /** The settings of a camera with the secret files read again; null without the camera, or if a file cannot be used now. */
   rereadCamera(id: string): Camera | null {
-    const overlay = this.#trial?.hasBegun ? this.#trial.overlay : this.#local.saved.overlay;
+    const { trial } = this.#remote;
+    const { saved, loadWith } = this.#inForce.local;
     try {
-      const settings = this.#local.loadWith(overlay);
+      const settings = loadWith(trial?.hasBegun ? trial.overlay : saved.overlay);
       if (!isDeepStrictEqual(settings, this.#reread)) this.#reread = settings;
       return settings.cameras.find((camera) => camera.id === id) ?? null;
     } catch {
@@ -267,7 +206,7 @@ export class Configuration {
 
   /** True if settings of remote commands are in force, or on trial. */
   get isRemote(): boolean {
-    return this.#trial !== null || Object.keys(this.#local.saved.overlay).length > 0;
+    return this.#remote.trial !== null || Object.keys(this.#inForce.local.saved.overlay).length > 0;
   }
 
   /**
@@ -276,164 +215,49 @@ export class Configuration {
    * replaced the settings by the local ones, so that the device stays reachable. If the parts then start with the local
    * ones, `attach` sets the overlay file aside.
    */
-  handleStartFailure(failure: AgentError, failed = this.#settings): boolean {
-    if (failed !== this.#settings) return true;
-    if (this.#trial) {
-      this.#undo('start_failed', failure);
+  handleStartFailure(failure: AgentError, failed = this.settings): boolean {
+    if (failed !== this.settings) return true;
+    if (this.#remote.trial) {
+      this.#remote.undo('start_failed', failure);
       return true;
     }
-    if (this.#former) {
-      this.#local = this.#former;
-      this.#settings = this.#former.settings;
-      this.#former = null;
-      this.#restoreDropped();
-      this.#raise(refusedEvent(failure));
-      return true;
-    }
+    if (this.#inForce.returnToFormer(failure)) return true;
     // The store does not depend on the overlay.
     if (!this.isRemote || failure.code === 'store_locked' || failure.code === 'store_failed') return false;
-    this.#local = withoutOverlay(this.#local, `the agent does not start with it: ${failure.message}`);
-    this.#settings = this.#local.settings;
+    this.#inForce.leaveOverlay(`the agent does not start with it: ${failure.message}`);
     this.#isRecovered = false;
     return true;
   }
 
   /** Stops watching a trial. The next start reports it as interrupted. */
   close(): void {
-    this.#trial?.end();
-    this.#host = null;
-  }
-
-  #isConnected(): boolean {
-    return this.#host?.isConnected() ?? false;
-  }
-
-  #measuredFrameMs(): number | null {
-    return (this.#frameMs = this.#host?.frameMs() ?? this.#frameMs);
-  }
-
-  #begin(trial: Trial): void {
-    if (this.#trial !== trial || !trial.begin()) return;
-    this.#settings = trial.change.to;
-    void this.#apply(trial.change);
+    this.#remote.close();
+    this.#inForce.close();
   }
 
   /** Ends a trial, and applies what of a local configuration differs from the settings in force. */
   #applyLocal(fresh: LocalConfiguration): Change {
-    const running = this.#settings;
-    const former = this.#former;
-    this.#endUndone('interrupted');
-    this.#replaceLocal(fresh);
-    for (const event of this.#events.splice(0)) this.#raise(event);
+    const running = this.settings;
     const change = compareSettings(running, fresh.settings);
-    if (change.keys.length > 0) void this.#apply(change);
-    else {
-      // The parts compare the object of their settings with this one.
-      this.#settings = running;
-      this.#former = former;
-    }
+    this.#remote.endUndone('interrupted');
+    if (change.keys.length > 0) this.#inForce.replaceLocal(fresh);
+    else this.#inForce.replaceEqual(fresh, running);
+    this.#inForce.raiseWaiting();
+    if (change.keys.length > 0) void this.#remote.apply(change);
     return change;
-  }
-
-  #replaceLocal(fresh: LocalConfiguration): void {
-    const { refused } = this.#local;
-    // The parts have not started yet with what came after the former configuration: it may not work.
-    this.#former ??= this.#local;
-    this.#local = fresh;
-    this.#settings = fresh.settings;
-    if (!isDeepStrictEqual(fresh.refused, refused))
-      this.#events.push(...overlayDroppedEvents(null, fresh.refused));
-    this.#secrets.allow(fresh.refused.map(({ id }) => id));
-  }
-
-  /** Stores remote settings again that were removed, but without which the agent does not start. */
-  #restoreDropped(): void {
-    const { files, stored } = this.#local;
-    try {
-      if (!isDeepStrictEqual(files.read(), stored)) files.confirm(stored);
-    } catch {
-      // They stay in force until the process ends.
-    }
-  }
-
-  /** Makes the parts apply a change. Without a host, `attach` applies it later. */
-  async #apply(change: Change): Promise<void> {
-    const host = this.#host;
-    if (!host) return;
-    if (change.restart.length > 0) {
-      host.restart();
-      return;
-    }
-    try {
-      await host.apply(change);
-      if (this.#settings !== change.to) return;
-      this.#former = null;
-      this.#trial?.markApplied();
-    } catch (thrown) {
-      if (this.#trial?.change === change) this.#undo('not_applied', asAgentError(thrown));
-      // The former settings worked before: apply them by a restart.
-      else host.restart();
-    }
-  }
-
-  async #watch(trial: Trial): Promise<void> {
-    while (this.#trial === trial && !trial.ended.aborted) {
-      const reason = trial.check(this.#isConnected());
-      if (reason !== null) this.#undo(reason);
-      else await this.#clock.sleep(CHECK_EVERY_MS, trial.ended).catch(() => undefined);
-    }
-  }
-
-  #undo(reason: UndoReason, failure: AgentError | null = null): void {
-    const undoing = this.#endUndone(reason, failure);
-    if (undoing) void this.#apply(undoing);
-  }
-
-  /** Ends a trial with the former settings. Returns what the parts must undo; null for nothing. */
-  #endUndone(reason: UndoReason, failure: AgentError | null = null): Change | null {
-    const trial = this.#trial;
-    if (!trial) return null;
-    this.#end(trial);
-    const { from } = trial.change;
-    this.#raise(undoneEvent(trial.id, trial.keys, reason, failure));
-    if (!trial.hasBegun) return null;
-    const undoing = compareSettings(this.#settings, from);
-    this.#settings = from;
-    return undoing;
-  }
-
-  #end(trial: Trial | null): void {
-    trial?.end();
-    this.#trial = null;
-    try {
-      this.#local.files.deleteTrial();
-    } catch {
-      // The next start reports and deletes the remaining file.
-    }
   }
 
   #onceDelivered(work: () => void): () => void {
     return onceDelivered(work, this.#options.answerPatienceMs ?? ANSWER_PATIENCE_MS, { clock: this.#clock });
   }
 
-  #raise(event: EventDraft): void {
-    if (this.#host) this.#host.raise(event);
-    else this.#events.push(event);
-  }
-
   /** Handles the files of an earlier run. Call only when this process owns the state directory. */
   #recover(): void {
     this.#isRecovered = true;
-    const { files, overlayFault, refused, saved } = this.#local;
+    const { files, overlayFault, refused } = this.#inForce.local;
     const quarantined = overlayFault === null ? null : files.quarantine(overlayFault, this.#clock.nowMs());
-    this.#events.push(...overlayDroppedEvents(quarantined, refused));
-    this.#secrets.allow(refused.map(({ id }) => id));
-    const trial = files.readTrial();
-    if (!trial) return;
-    this.#secrets.allow(trial.keys);
-    if (trial.id !== saved.trial) this.#events.push(undoneEvent(trial.id, trial.keys, 'interrupted'));
-    this.#end(null);
+    for (const event of overlayDroppedEvents(quarantined, refused)) this.#inForce.raise(event);
+    this.#inForce.secrets.allow(refused.map(({ id }) => id));
+    this.#remote.recover();
   }
 }
-
-const busy = (message: string): AgentError => new AgentError('config_busy', message);
