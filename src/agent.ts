@@ -203,7 +203,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const autoUpdate = new AutoUpdate({ ...updateDeps, updates });
 
   // What the device publishes.
-  const info = new AgentInfo(identity, { clock, state, server, cameras });
+  const info = new AgentInfo(identity, { clock, state, server, cameras, seaStates });
   const discovery = new Discovery(
     { settings: () => state.settings.mqtt.homeAssistant, describe: () => info.describeForDiscovery() },
     { ...base('discovery'), topics, link },

@@ -1,3 +1,4 @@
+import type { SeaStateRecord } from '../contract/sea-state.ts';
 import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 
 /**
@@ -54,6 +55,15 @@ export function formatCalibration({
     parts.push(`error ${loo_mae_m.toFixed(2)} m, error of the median ${loo_median_mae_m.toFixed(2)} m`);
   if (labels_kept > 0) parts.push(kept);
   return parts.join(', ');
+}
+
+/** `period 13.7 s (12.6 to 14.5 s)`, or `no period: no_peak`. */
+export function formatPeriod({ period, reasons, status, simulated }: SeaStateRecord): string {
+  const { peak_s: peakS, low_s: lowS, high_s: highS } = period;
+  const mark = simulated ? ', simulated' : '';
+  if (peakS === null) return `no period: ${reasons.join(', ') || status}${mark}`;
+  const interval = lowS === null || highS === null ? '' : ` (${lowS.toFixed(1)} to ${highS.toFixed(1)} s)`;
+  return `period ${peakS.toFixed(1)} s${interval}${mark}`;
 }
 
 /** `90 s`, `5 min`, `3 h`, `2 d`; `never` for null. */

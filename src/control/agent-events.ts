@@ -91,6 +91,7 @@ export function wireEvents(on: ReturnType<typeof createAgentEvents>, parts: Even
   on.observed.listen((observation) => metrics.countObservation(observation));
   on.observed.listen(() => feed.wake());
   on.observed.listen((observation) => updates.noteObservation(observation));
+  on.seaStateStored.listen((record) => metrics.countSeaState(record));
   on.analysed.listen((outcome) => metrics.countAnalysis(outcome));
   on.timesCorrected.listen(() => cameras.publishCorrected());
   on.timesCorrected.listen(() => seaStates.publishCorrected());

@@ -7,6 +7,7 @@ import { identifiedSchemas } from '../contract/emit-schemas.ts';
 import type { Info } from '../contract/states.ts';
 import type { DiscoveryInput } from '../mqtt/discovery/entities.ts';
 import type { CameraSet } from '../observation/cameras.ts';
+import type { SeaStateReports } from '../observation/sea-state-reports.ts';
 import type { ModelServer } from '../serving/model-server.ts';
 import type { Hardware } from '../vision/hardware/hardware.ts';
 import type { AgentIdentity, AgentState } from './agent-types.ts';
@@ -18,6 +19,7 @@ export interface AgentInfoDeps {
   readonly state: AgentState;
   readonly server: Pick<ModelServer, 'report' | 'model' | 'bundle'>;
   readonly cameras: Pick<CameraSet, 'list'>;
+  readonly seaStates: Pick<SeaStateReports, 'maxAgeS'>;
 }
 
 /** What the device is and can do, for the retained topic `…/info` and for discovery. */
@@ -81,12 +83,18 @@ export class AgentInfo {
   describeForDiscovery(): DiscoveryInput {
     const { site, device, version } = this.#identity;
     const { settings, hardware, pageUrl } = this.#deps.state;
+    const cameras = this.#deps.cameras.list();
     return {
       site,
       device,
       version,
       model: hardware?.model ?? null,
-      cameras: this.#deps.cameras.list().map(({ id }) => id),
+      cameras: cameras.map(({ id }) => id),
+      clipMaxAgeS: Object.fromEntries(
+        cameras.flatMap(({ id, settings: { seaState } }) =>
+          seaState ? [[id, this.#deps.seaStates.maxAgeS(id)]] : [],
+        ),
+      ),
       commands: Object.keys(COMMAND_ARGS),
       heartbeatIntervalS: settings.heartbeat.intervalS,
       pageUrl,

@@ -101,6 +101,12 @@ export class SeaStateReports {
     return record;
   }
 
+  /** After which time a period of this camera is out of date, seconds. */
+  maxAgeS(camera: string): number {
+    const maxAgeMs = this.#cameras.get(camera)?.maxAgeMs ?? MAX_AGE_INTERVALS * USUAL_INTERVAL_S * 1000;
+    return Math.ceil(maxAgeMs / 1000);
+  }
+
   /** The newest record of the camera, of any status. */
   newest(camera: string): SeaStateRecord | null {
     return this.#cameras.get(camera)?.newest ?? null;

@@ -32,9 +32,10 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
   add('outbox', 'show messages that wait for the broker, and messages that it rejected').action(
     select(async () => (await loadStatus()).showOutbox),
   );
-  add('capture <camera>', 'make one observation now').action(
-    select(async () => (await loadObservations()).captureObservation),
-  );
+  add('capture <camera>', 'make one observation now')
+    .option('--sea-state', 'measure the wave period in one clip instead, which takes some minutes')
+    .option('--duration <s>', 'with --sea-state: length of the clip (default: seaState.durationS)')
+    .action(select(async () => (await loadObservations()).captureObservation));
   add('observations', 'list observations, newest first')
     .option('--camera <id>', 'only this camera')
     .option('--from <time>', 'ISO 8601')

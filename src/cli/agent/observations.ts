@@ -1,24 +1,34 @@
 import { AgentError } from '../../base/errors.ts';
 import type { CalibrationSummary, CapturedObservation } from '../../contract/observation.ts';
+import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import type { CameraView } from '../../contract/openapi/views.ts';
 import type { ObservationPage } from '../../store/types.ts';
-import { formatCalibration, formatObservation } from '../format.ts';
+import { formatCalibration, formatObservation, formatPeriod } from '../format.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import type { AgentClient, AgentOptions, AgentRequest } from './client.ts';
 import { openAgentClient } from './local-client.ts';
 
 const CAPTURE_TIMEOUT_S = 310;
+/** The longest clip, and the clip that may run before it. */
+const CLIP_TIMEOUT_S = 4510;
 /** Number of pages of observations that are searched for the camera of a label. */
 const MAX_SEARCH_PAGES = 5;
 const SEARCH_PAGE_SIZE = 1000;
 
+export interface CaptureOptions extends AgentOptions {
+  readonly seaState?: boolean;
+  readonly duration?: string;
+}
+
 /** `capture CAMERA`: makes one observation now. Exits with 1 when it failed. */
 export async function captureObservation(
   camera: string,
-  options: AgentOptions,
+  options: CaptureOptions,
   terminal: Terminal,
 ): Promise<number> {
   const client = await openAgentClient(options, terminal);
+  if (options.seaState === true) return await measureSeaState(camera, options, client, terminal);
+  if (options.duration !== undefined) throw new AgentError('usage', '--duration needs --sea-state');
   const path = `/api/v1/cameras/${encodeURIComponent(camera)}/capture`;
   const observation = await client.request<CapturedObservation>(path, {
     method: 'POST',
@@ -31,6 +41,23 @@ export async function captureObservation(
     if (failure) terminal.err([`${failure.message} [${failure.code}]`, `  ${failure.hint}`]);
   }
   return observation.status === 'failed' ? EXIT.failed : EXIT.ok;
+}
+
+/** `capture CAMERA --sea-state`: measures one clip. A clip without a period is a result. Exits with 1 when it failed. */
+async function measureSeaState(
+  camera: string,
+  { duration, json }: CaptureOptions,
+  client: AgentClient,
+  terminal: Terminal,
+): Promise<number> {
+  const query = duration === undefined ? '' : `?durationS=${encodeURIComponent(duration)}`;
+  const path = `/api/v1/cameras/${encodeURIComponent(camera)}/sea-state${query}`;
+  const request = { method: 'POST', timeoutS: CLIP_TIMEOUT_S } as const;
+  const record = await client.request<SeaStateRecord>(path, request);
+  terminal.out(
+    json === true ? toJson(record) : `${record.captured_at}  ${record.camera}  ${formatPeriod(record)}`,
+  );
+  return record.status === 'failed' ? EXIT.failed : EXIT.ok;
 }
 
 export interface ObservationsOptions extends AgentOptions {

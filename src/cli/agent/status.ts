@@ -2,7 +2,7 @@ import type { AgentStatus, CameraView } from '../../contract/openapi/views.ts';
 import type { Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
 import type { OutboxView } from '../../contract/outbox.ts';
-import { formatAge, formatCalibration, formatHeight, formatTable } from '../format.ts';
+import { formatAge, formatCalibration, formatHeight, formatPeriod, formatTable } from '../format.ts';
 import { bad, good, line, warn } from '../line.ts';
 import { EXIT, printJson, toJson, type Terminal } from '../terminal.ts';
 import type { AgentOptions } from './client.ts';
@@ -50,9 +50,11 @@ const cameraRow = (camera: CameraView): string[] => [
     : `${formatHeight(camera.latest)}, ${ageOf(camera.latest)} ago`,
   ...nextSlot(camera),
   formatCalibration(camera.calibration),
+  ...(camera.sea_state ? [`${formatPeriod(camera.sea_state)}, ${ageOf(camera.sea_state)} ago`] : []),
 ];
 
-const ageOf = ({ captured_at: at }: Observation): string => formatAge((Date.now() - Date.parse(at)) / 1000);
+const ageOf = ({ captured_at: at }: Pick<Observation, 'captured_at'>): string =>
+  formatAge((Date.now() - Date.parse(at)) / 1000);
 
 /** When a camera pauses, for example at night: the time of its next observation, in the zone of this terminal. */
 function nextSlot({ next_run_at: at }: CameraView): string[] {

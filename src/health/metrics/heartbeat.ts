@@ -1,5 +1,6 @@
 import { CAMERA_STATES, type Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
+import type { SeaStateRecord } from '../../contract/sea-state.ts';
 
 export type MetricLabels = Readonly<Record<string, string>>;
 /** One value of a metric. A metric with null, an unknown value, is absent. */
@@ -191,5 +192,28 @@ export const READINGS = {
   wave_height_low_meters: ['Lower bound of the height interval.', ({ wave }) => wave.height_low_m],
   wave_height_high_meters: ['Upper bound of the height interval.', ({ wave }) => wave.height_high_m],
   wave_period_seconds: ['Wave period of the newest record.', ({ wave }) => wave.period_s],
+  wave_period_low_seconds: ['Lower bound of the period interval.', ({ wave }) => wave.period_low_s ?? null],
+  wave_period_high_seconds: ['Upper bound of the period interval.', ({ wave }) => wave.period_high_s ?? null],
+  camera_simulated: [
+    '1 for a simulated camera, whose values are no measurements of a sea.',
+    ({ simulated }) => toFlag(simulated ?? null),
+  ],
   image_quality_ratio: ['Quality of the newest frames, 0 to 1.', ({ quality }) => quality.score],
 } as const satisfies Record<string, readonly [help: string, value: (newest: Observation) => number | null]>;
+
+/** Metrics of the newest sea state of a camera, by name. */
+export const SEA_STATE_READINGS = {
+  sea_state_timestamp_seconds: [
+    'Unix time of the start of the newest clip.',
+    (s) => toUnixTimeS(s.captured_at),
+  ],
+  sea_state_peak_period_seconds: ['Peak period that the newest clip gave.', ({ period }) => period.peak_s],
+  sea_state_energy_period_seconds: ['Energy period of the newest clip.', ({ period }) => period.energy_s],
+  sea_state_second_period_seconds: ['Period of a second wave train in it.', ({ period }) => period.second_s],
+  white_water_ratio: ['Share of white water in the zone of breaking waves.', (s) => s.breaking.white_share],
+  breakers_per_minute: ['Breaking waves in a minute.', (s) => s.breaking.per_minute],
+  breaker_height_meters: ['Significant breaker height of the newest clip.', (s) => s.breaker.height_m],
+} as const satisfies Record<
+  string,
+  readonly [help: string, value: (newest: SeaStateRecord) => number | null]
+>;

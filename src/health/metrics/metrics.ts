@@ -3,10 +3,11 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Clock } from '../../base/clock.ts';
 import type { Health } from '../../contract/health.ts';
 import type { Observation } from '../../contract/observation.ts';
+import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import type { LinkStats } from '../../mqtt/types.ts';
 import type { OutboxEntry, OutboxStats } from '../../store/types.ts';
 import { AnalysisMetrics, setTotal, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
-import { HEARTBEAT_METRICS, READINGS, type HeartbeatMetric } from './heartbeat.ts';
+import { HEARTBEAT_METRICS, READINGS, SEA_STATE_READINGS, type HeartbeatMetric } from './heartbeat.ts';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -19,6 +20,10 @@ export interface MetricsDeps extends AnalysisSources {
   readonly link: { stats(): LinkStats };
   readonly store: { readonly outbox: { stats(): OutboxStats } };
 }
+
+/** The value of a record; null when it is unknown. */
+type ValueOf<R> = (record: R) => number | null;
+type Readings<R> = readonly (readonly [metric: Gauge, value: ValueOf<R>])[];
 
 const PREFIX = 'swellsight_';
 const BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -37,11 +42,13 @@ export class Metrics {
   readonly #deps: MetricsDeps;
   readonly #registry: Registry;
   readonly #heartbeat: readonly (readonly [HeartbeatMetric, Gauge | Counter])[];
-  readonly #readings: ReadonlyMap<keyof typeof READINGS, Gauge>;
+  readonly #readings: Readings<Observation>;
+  readonly #seaStateReadings: Readings<SeaStateRecord>;
   readonly #link: { readonly connected: Gauge; readonly connections: Counter };
   readonly #outbox: { readonly messages: Gauge; readonly age: Gauge; readonly dropped: Counter };
   readonly #process: { readonly cpu: Counter; readonly memory: Gauge; readonly loop: Counter };
   readonly #observations: Counter;
+  readonly #seaStates: Counter;
   readonly #observationTime: Histogram;
   readonly #delivered: Counter;
   readonly #deliveryTime: Histogram;
@@ -83,9 +90,10 @@ export class Metrics {
       metric,
       (metric.type === 'gauge' ? gauge : counter)(metric.name, metric.help, metric.labels),
     ]);
-    this.#readings = new Map(
-      readingNames().map((name) => [name, gauge(name, READINGS[name][0], ['camera'])]),
-    );
+    const readings = <R>(table: Readonly<Record<string, readonly [string, ValueOf<R>]>>): Readings<R> =>
+      Object.entries(table).map(([name, [help, value]]) => [gauge(name, help, ['camera']), value]);
+    this.#readings = readings(READINGS);
+    this.#seaStateReadings = readings(SEA_STATE_READINGS);
     this.#link = {
       connected: gauge('link_connected', '1 while the broker is connected.'),
       connections: counter('link_connections_total', 'Successful connections to the broker.'),
@@ -110,6 +118,7 @@ export class Metrics {
       Math.round(deps.clock.nowMs() / 1000 - process.uptime()),
     );
     this.#observations = counter('observations_total', 'Records made in this run.', ['camera', 'status']);
+    this.#seaStates = counter('sea_states_total', 'Clips in this run.', ['camera', 'status']);
     this.#observationTime = histogram(
       BUCKETS_S,
       'observation_duration_seconds',
@@ -149,9 +158,20 @@ export class Metrics {
     const { camera, status, timing_ms } = observation;
     this.#observations.inc({ camera, status });
     if (timing_ms.total !== null) this.#observationTime.observe(timing_ms.total / 1000);
+    this.#setReadings(this.#readings, camera, observation);
+  }
+
+  /** Counts the stored sea state of a clip. */
+  countSeaState(record: SeaStateRecord): void {
+    const { camera, status } = record;
+    this.#seaStates.inc({ camera, status });
+    this.#setReadings(this.#seaStateReadings, camera, record);
+  }
+
+  #setReadings<R>(readings: Readings<R>, camera: string, record: R): void {
     this.#camerasWithReadings.add(camera);
-    for (const [name, metric] of this.#readings) {
-      const value = READINGS[name][1](observation);
+    for (const [metric, valueOf] of readings) {
+      const value = valueOf(record);
       if (value === null) metric.remove({ camera });
       else metric.set({ camera }, value);
     }
@@ -232,7 +252,7 @@ export class Metrics {
     for (const camera of this.#camerasWithReadings) {
       if (present.has(camera)) continue;
       this.#camerasWithReadings.delete(camera);
-      for (const metric of this.#readings.values()) metric.remove({ camera });
+      for (const [metric] of [...this.#readings, ...this.#seaStateReadings]) metric.remove({ camera });
     }
   }
 
@@ -248,10 +268,6 @@ export class Metrics {
       if (!signal.aborted) throw thrown;
     }
   }
-}
-
-function readingNames(): (keyof typeof READINGS)[] {
-  return Object.keys(READINGS) as (keyof typeof READINGS)[];
 }
 
 /** Removes all values of a metric. `reset` alone leaves a 0 in a metric without labels. */

@@ -11,6 +11,8 @@ export interface DiscoveryInput {
   /** Hardware model, such as `Raspberry Pi 4 Model B`; null when unknown. */
   readonly model: string | null;
   readonly cameras: readonly string[];
+  /** Cameras that take clips, and after which time their period is out of date, seconds. */
+  readonly clipMaxAgeS: Readonly<Record<string, number>>;
   /** Names of the commands that the device accepts. Only these get buttons. */
   readonly commands: readonly string[];
   readonly heartbeatIntervalS: number;
@@ -103,10 +105,7 @@ export function* cameraEntities(camera: string, input: DiscoveryInput, topics: T
   yield cameraSensor('height', 'wave height', 'value_json.wave.height_m', height);
   yield cameraSensor('height_low', 'wave height low', 'value_json.wave.height_low_m', height);
   yield cameraSensor('height_high', 'wave height high', 'value_json.wave.height_high_m', height);
-  yield cameraSensor('period', 'wave period', 'value_json.wave.period_s', {
-    ...SECONDS,
-    suggested_display_precision: 1,
-  });
+  yield* periodEntities(camera, input, topics);
   yield cameraSensor('direction', 'wave direction', 'value_json.wave.direction', enumOf(DIRECTIONS));
   yield cameraSensor('breaking', 'breaking type', 'value_json.wave.breaking_type', enumOf(BREAKING_TYPES));
   yield cameraSensor('quality', 'image quality', toPercent('value_json.quality.score'), {
@@ -154,6 +153,43 @@ export function* cameraEntities(camera: string, input: DiscoveryInput, topics: T
   yield [`${camera}.take_image`, { ...sendImage, icon: 'mdi:image-sync' }];
 }
 
+/** The period that observations carry, and what else the clips of the camera give. */
+function* periodEntities(camera: string, input: DiscoveryInput, topics: Topics): Generator<Entry> {
+  const maxAgeS = input.clipMaxAgeS[camera];
+  const expiry = maxAgeS === undefined ? {} : { expire_after: maxAgeS };
+  const sensorOf = (topic: string) => (id: string, name: string, value: string, more: Partial<EntityDraft>) =>
+    sensor(`${camera}.${id}`, `${camera} ${name}`, topics.absolute(`camera/${camera}/${topic}`), value, {
+      ...more,
+      ...expiry,
+    });
+  const seconds = { ...SECONDS, suggested_display_precision: 1 };
+  const latest = sensorOf('latest');
+  yield latest('period', 'wave period', 'value_json.wave.period_s', seconds);
+  if (maxAgeS === undefined) return;
+  yield latest('period_low', 'wave period low', 'value_json.wave.period_low_s | default(none)', seconds);
+  yield latest('period_high', 'wave period high', 'value_json.wave.period_high_s | default(none)', seconds);
+  const clip = sensorOf('sea_state/latest');
+  yield clip('breakers', 'breaking waves', 'value_json.breaking.per_minute', {
+    ...MEASUREMENT,
+    unit_of_measurement: '1/min',
+    suggested_display_precision: 1,
+    icon: 'mdi:waves-arrow-right',
+  });
+  yield clip('white_water', 'white water', toPercent('value_json.breaking.white_share'), {
+    ...PERCENT,
+    icon: 'mdi:waves',
+  });
+  yield clip('sea_state', 'sea state', 'value_json.status', {
+    device_class: 'enum',
+    options: ['measured', 'rejected', 'failed', 'skipped'],
+    json_attributes_topic: topics.absolute(`camera/${camera}/sea_state/latest`),
+    json_attributes_template: SEA_STATE_ATTRIBUTES,
+  });
+  if (!input.commands.includes('sea_state')) return;
+  const measure = button(`${camera} measure sea state`, 'sea_state', { camera }, topics);
+  yield [`${camera}.measure_sea_state`, { ...measure, icon: 'mdi:sine-wave' }];
+}
+
 function sensor(
   id: string,
   name: string,
@@ -185,7 +221,13 @@ const toPercent = (path: string): string => `(${path} * 100) | round(0) if ${pat
 const OBSERVATION_ATTRIBUTES =
   "{{ {'id': value_json.id, 'reasons': value_json.reasons, 'warnings': value_json.warnings, " +
   "'height_basis': value_json.wave.height_basis, 'interval_coverage': value_json.wave.interval_coverage, " +
-  "'extreme': value_json.wave.extreme, 'labels': value_json.calibration.labels} | tojson }}";
+  "'extreme': value_json.wave.extreme, 'labels': value_json.calibration.labels, " +
+  "'simulated': value_json.simulated | default(none)} | tojson }}";
+
+const SEA_STATE_ATTRIBUTES =
+  "{{ {'id': value_json.id, 'reasons': value_json.reasons, 'warnings': value_json.warnings, " +
+  "'second_s': value_json.period.second_s, 'mixed_sea': value_json.period.mixed_sea, " +
+  "'simulated': value_json.simulated | default(none)} | tojson }}";
 
 /**
  * The template computes the start time from the uptime, which is rounded to seconds. It keeps the time that is shown

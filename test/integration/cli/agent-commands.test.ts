@@ -7,7 +7,14 @@ import { HttpServer } from '../../../src/http/server.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import { lockState, LOCK_FILE } from '../../../src/store/file/lock.ts';
-import { CannedAgent, install, OBSERVATION_ID, observation, update } from '../../fixtures/agent-api.ts';
+import {
+  CannedAgent,
+  install,
+  OBSERVATION_ID,
+  observation,
+  seaState,
+  update,
+} from '../../fixtures/agent-api.ts';
 import { runCli } from '../../fixtures/cli.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -39,6 +46,7 @@ describe('commands for a running agent', () => {
   it('status shows state, model, broker and cameras, and with --json the whole document', async () => {
     const { cli } = await serveAgent();
     const { code, stdout } = await cli('status');
+    expect(stdout).toMatch(/period 13\.7 s \(12\.6 to 14\.5 s\), .* ago/);
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
     expect(stdout).toMatch(
@@ -86,6 +94,11 @@ describe('commands for a running agent', () => {
     expect(JSON.parse(unknown.stderr)).toMatchObject({ error: { code: 'camera_unknown' } });
     api.captured = () => Promise.resolve({ ...observation, status: 'failed', reasons: ['camera_timeout'] });
     expect((await cli('capture', 'north')).code).toBe(1);
+    expect((await cli('capture', 'north', '--sea-state', '--json')).json()).toEqual(seaState);
+    const line = `${seaState.captured_at}  north  period 13.7 s (12.6 to 14.5 s)\n`;
+    expect((await cli('capture', 'north', '--sea-state', '--duration', '300')).stdout).toBe(line);
+    expect((await cli('capture', 'north', '--sea-state', '--duration', 'long')).code).toBe(2);
+    expect((await cli('capture', 'north', '--duration', '300')).code).toBe(2);
   });
 
   it('label finds the camera, accepts heights with comma and unit, and removes a label', async () => {

@@ -7,7 +7,7 @@ import { CAMERA_STATES, type Health } from '../../../src/contract/health.ts';
 import type { Observation } from '../../../src/contract/observation.ts';
 import { Metrics } from '../../../src/health/metrics/metrics.ts';
 import type { OutboxEntry, OutboxStats } from '../../../src/store/types.ts';
-import { CannedAgent, observation } from '../../fixtures/agent-api.ts';
+import { CannedAgent, observation, seaState } from '../../fixtures/agent-api.ts';
 import { readExposition, valueOf } from '../../fixtures/exposition.ts';
 
 const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
@@ -66,6 +66,7 @@ describe('metrics', () => {
   it.skipIf(!hasPromtool)('pass promtool (needs the package prometheus)', async () => {
     const { metrics } = await open({ degraded: ['link_down'] }, { oldestAgeS: 1 });
     metrics.countObservation(observation);
+    metrics.countSeaState(seaState);
     metrics.countRequest('GET', '/live', 200, 1);
     metrics.countProblem('vision_busy');
     metrics.countStream();
@@ -233,6 +234,33 @@ describe('metrics', () => {
     expect(valueOf(families, 'swellsight_event_loop_lag_seconds_count')).toBe(1);
     expect(valueOf(families, 'swellsight_event_loop_lag_seconds_sum')).toBeGreaterThan(0.3);
     expect(valueOf(families, 'swellsight_event_loop_active_seconds_total')).toBeGreaterThan(0.5);
+  });
+
+  it('have the values of the newest clip and of the period that observations carry, until the camera is removed', async () => {
+    const { metrics, now, read } = await open();
+    metrics.countSeaState({ ...seaState, simulated: true });
+    const wave = { ...observation.wave, period_s: 13.7, period_low_s: 12.6, period_high_s: 14.5 };
+    metrics.countObservation({ ...observation, simulated: true, wave });
+    const value = async (name: string) => valueOf(await read(), `swellsight_${name}`, { camera: 'north' });
+    expect(await value('wave_period_seconds')).toBe(13.7);
+    expect(await value('wave_period_low_seconds')).toBe(12.6);
+    expect(await value('sea_state_peak_period_seconds')).toBe(13.7);
+    expect(await value('sea_state_timestamp_seconds')).toBe(AT / 1000);
+    expect(await value('breaker_height_meters')).toBeUndefined();
+    expect(await value('camera_simulated')).toBe(1);
+    metrics.countSeaState({
+      ...seaState,
+      status: 'rejected',
+      period: { ...seaState.period, peak_s: null },
+    });
+    expect(await value('sea_state_peak_period_seconds')).toBeUndefined();
+    const clips = (await read()).get('swellsight_sea_states_total')?.samples ?? [];
+    expect(clips.map(({ labels, value: count }) => [labels['status'], count])).toEqual([
+      ['measured', 1],
+      ['rejected', 1],
+    ]);
+    Object.assign(now, { cameras: [] });
+    expect(await value('sea_state_timestamp_seconds')).toBeUndefined();
   });
 
   it('are exactly those in docs/metrics.md, with their type', async () => {

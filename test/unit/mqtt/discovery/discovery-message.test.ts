@@ -3,7 +3,7 @@ import { HomeAssistantDevice } from '../../../../src/contract/home-assistant.ts'
 import { CommandReader } from '../../../../src/mqtt/commands/command-reader.ts';
 import { createDiscoveryMessage } from '../../../../src/mqtt/discovery/discovery-message.ts';
 import { Topics } from '../../../../src/mqtt/topics.ts';
-import { CannedAgent, observation, install } from '../../../fixtures/agent-api.ts';
+import { CannedAgent, observation, install, seaState } from '../../../fixtures/agent-api.ts';
 import { contractFault } from '../../../fixtures/contract.ts';
 import { DISCOVERY_INPUT as INPUT, discoveryTopics as topics } from '../../../fixtures/discovery-input.ts';
 import { discoveryFaults, HomeAssistant } from '../../../fixtures/home-assistant.ts';
@@ -111,6 +111,40 @@ describe('Home Assistant entities', () => {
     expect([state('north.period'), state('north.direction'), state('north.confidence')]).toEqual(
       Array(3).fill('unknown'),
     );
+    expect(home.faults).toEqual([]);
+  });
+
+  it('show the period of observations and the newest clip of a camera that takes clips, and let them expire', () => {
+    const { components } = createDiscoveryMessage(INPUT, topics);
+    const ids = [
+      'period',
+      'period_low',
+      'period_high',
+      'breakers',
+      'white_water',
+      'sea_state',
+      'measure_sea_state',
+    ];
+    expect(ids.filter((id) => `north.${id}` in components)).toEqual(ids);
+    expect(ids.filter((id) => `south.pier.${id}` in components)).toEqual(['period']);
+    for (const id of ids.slice(0, -1))
+      expect(components[`north.${id}`]).toMatchObject({ expire_after: 3600 });
+    const period = { period_s: 13.7, period_low_s: 12.6, period_high_s: 14.5 };
+    const wave = { ...observation.wave, ...period };
+    publish(topics.absolute('camera/north/latest'), { ...observation, wave, simulated: true });
+    publish(topics.absolute('camera/north/sea_state/latest'), { ...seaState, simulated: true });
+    expect(['period', 'period_low', 'period_high'].map((id) => state(`north.${id}`))).toEqual([
+      ...['13.7', '12.6', '14.5'],
+    ]);
+    expect(Number(state('north.breakers'))).toBe(seaState.breaking.per_minute);
+    expect(state('north.sea_state')).toBe('measured');
+    for (const id of ['sea_state', 'observation'])
+      expect(home.attributes.get(home.find(`north.${id}`))).toMatchObject({ simulated: true });
+    publish(topics.absolute('camera/north/sea_state/latest'), {
+      ...seaState,
+      breaking: { white_share: null, per_minute: null, sets: null },
+    });
+    expect([state('north.breakers'), state('north.white_water')]).toEqual(['unknown', 'unknown']);
     expect(home.faults).toEqual([]);
   });
 
