@@ -24,8 +24,6 @@ const MB = 1_048_576;
 const UNLABELLED_BURST_DAYS = 14;
 const COMMAND_DAYS = 7;
 const MAX_WAL_BYTES = 8 * MB;
-/** Pages that one transaction returns to the disk. */
-const VACUUM_PAGES = 64;
 /** The oldest rows are deleted when the file uses more than this share of `maxMb`. */
 const MAX_FILL_SHARE = 0.95;
 
@@ -148,9 +146,9 @@ export class Retention {
     const byAge = this.#pruneAged(isInTime);
     const isOver = this.#usedBytes() > this.#options.maxMb * MB * MAX_FILL_SHARE;
     const bySize = isOver && isInTime() ? this.#pruneOldest(STEP_ROWS) : 0;
-    const isShrinking = this.#shrink(isInTime);
+    this.#limitLog();
     const deleted = dropped + byAge.deleted + bySize;
-    return { deleted, more: byAge.more || (isOver && (bySize > 0 || !isInTime())) || isShrinking };
+    return { deleted, more: byAge.more || (isOver && (bySize > 0 || !isInTime())) };
   }
 
   #dropAgedMessages(): number {
@@ -197,17 +195,9 @@ export class Retention {
     return pages * this.#pragma('page_size');
   }
 
-  /** Returns whether there is more to shrink. */
-  #shrink(isInTime: () => boolean): boolean {
-    const { db } = this.#deps;
-    // SQLite reuses free pages. Return them to the disk only when the file exceeds its bound.
-    const isOver = (): boolean =>
-      this.#pragma('page_count') * this.#pragma('page_size') > this.#options.maxMb * MB &&
-      this.#pragma('freelist_count') > 0;
-    while (isOver() && isInTime()) db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
+  #limitLog(): void {
     const wal = statSync(`${this.#options.path}-wal`, { throwIfNoEntry: false });
-    if (wal && wal.size > MAX_WAL_BYTES) checkpoint(db, 'TRUNCATE');
-    return isOver();
+    if (wal && wal.size > MAX_WAL_BYTES) checkpoint(this.#deps.db, 'TRUNCATE');
   }
 
   #pragma(name: string): number {

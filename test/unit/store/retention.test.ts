@@ -1,5 +1,6 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { acknowledge, burstFeatures, draft, NO_FEATURES } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
@@ -94,19 +95,35 @@ describe('Retention', () => {
     expect(state.store.events.recent(1)[0]?.type).toBe('outbox_dropped');
   });
 
-  it('shrinks the file when the bound is lowered', () => {
+  it('deletes records when the bound is lowered, and the documented line makes the file smaller', () => {
     for (let n = 0; n < 500; n += 1) state.store.append(at(state.clock.nowMs() + n), embedding(n));
     for (const entry of state.store.outbox.next(500, new Set()))
       acknowledge(state.store.outbox, [entry], state.clock.nowMs());
     state.store.close();
-    const sizeBytes = (): number => statSync(join(state.dir, 'swellsight.db')).size;
-    expect(sizeBytes()).toBeGreaterThan(1.5 * 1_048_576);
+    const path = join(state.dir, 'swellsight.db');
+    expect(statSync(path).size).toBeGreaterThan(1.5 * 1_048_576);
     state.reopen({ maxMb: 1 });
     for (let n = 0; n < 20; n += 1) pruneAll();
+    const { databaseBytes, freeBytes } = state.store.stats.read();
+    expect(databaseBytes - freeBytes).toBeLessThanOrEqual(1_048_576);
+    const [before, { id }] = [kept(), state.store];
+    expect(before).toBeGreaterThan(0);
     state.store.close();
-    expect(sizeBytes()).toBeLessThanOrEqual(1.1 * 1_048_576);
+    const doc = readFileSync(new URL('../../../docs/reliability.md', import.meta.url), 'utf8');
+    const [, sql = ''] = /sqlite3 \/var\/lib\/swellsight\/swellsight\.db '(.+)'/.exec(doc) ?? [];
+    const pageBytes = (script: string): unknown => {
+      const db = new Database(path);
+      db.exec(script);
+      const bytes: unknown = db.pragma('page_size', { simple: true });
+      db.close();
+      return bytes;
+    };
+    // An earlier version created it.
+    const earlier = sql.replace('page_size = 512', 'page_size = 4096').replace('NONE', 'INCREMENTAL');
+    expect([pageBytes(earlier), pageBytes(sql)]).toEqual([4096, 512]);
+    expect(statSync(path).size).toBeLessThanOrEqual(1.1 * 1_048_576);
     state.reopen();
-    expect(kept()).toBeGreaterThan(0);
+    expect([kept(), state.store.id]).toEqual([before, id]);
   });
 
   it('keeps the file within its bound, and deletes no labelled burst', () => {
