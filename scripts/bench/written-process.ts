@@ -1,7 +1,16 @@
 // Runs the store and the stored images through a number of minutes with one observation each, on a clock of its own, and
 // prints which part wrote how many bytes to the disk as one line of JSON. In its own process, because the kernel counts
 // the bytes of a process.
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
@@ -28,8 +37,6 @@ export interface Written {
     readonly log: number;
     /** The database file, at checkpoints. */
     readonly database: number;
-    /** The index of the log, which is shared memory: the kernel writes its changed pages within half a minute. */
-    readonly logIndex: number;
     readonly images: number;
     /** Files with numbers, such as that of the sequences. */
     readonly other: number;
@@ -150,49 +157,45 @@ const images = new LabelledImages(
 );
 // Open until the end: closing a descriptor would release the locks of SQLite.
 const openFile = (name: string): number => openSync(join(values.dir, name), 'r');
-const index = openFile('swellsight.db-shm');
-const files = [index, openFile('swellsight.db-wal'), openFile('swellsight.db')];
+const [wal, database] = [openFile('swellsight.db-wal'), openFile('swellsight.db')];
+const read = (file: number, start: number, length: number): Buffer => {
+  const bytes = Buffer.alloc(length);
+  return bytes.subarray(0, readSync(file, bytes, 0, length, start));
+};
+const pageBytes = read(database, 16, 2).readUInt16BE();
 
-/** Values in the index of the log (https://sqlite.org/walformat.html). */
-function readLog(): { readonly pageBytes: number; readonly frames: number; readonly copied: number } {
-  const bytes = Buffer.alloc(136);
-  readSync(index, bytes, 0, bytes.length, 0);
-  return {
-    pageBytes: bytes.readUInt16LE(14),
-    frames: bytes.readUInt32LE(16),
-    copied: bytes.readUInt32LE(96),
-  };
+interface LogEnd {
+  readonly salt: string;
+  readonly frames: number;
 }
 
-/** Changed pages of the index that the kernel has not written. The kernel counts them when they change. */
-function dirtyIndexBytes(): number {
-  const maps = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-  const own = maps.filter((map) => map.includes('swellsight.db-shm')).join('');
-  return [...own.matchAll(/(?:Private|Shared)_Dirty: +(\d+) kB/g)].reduce(
-    (sum, [, kB]) => sum + Number(kB) * 1024,
-    0,
-  );
+/** The frames of the log are those with the salt of its header (https://sqlite.org/walformat.html). */
+function findLogEnd(before: LogEnd): LogEnd {
+  const salt = read(wal, 16, 8).toString('hex');
+  let frames = salt === before.salt ? before.frames : 0;
+  const saltAt = (frame: number): number => 32 + frame * (pageBytes + 24) + 8;
+  while (salt !== '' && read(wal, saltAt(frames), 8).toString('hex') === salt) frames += 1;
+  return { salt, frames };
 }
 
-const { pageBytes } = readLog();
-const parts = { log: 0, database: 0, logIndex: 0, images: 0, other: 0 };
+const parts = { log: 0, database: 0, images: 0, other: 0 };
 const bytesNow = (): number => writtenBytes(process.pid);
+const changedAt = (): bigint => fstatSync(database, { bigint: true }).mtimeNs;
+let logEnd = findLogEnd({ salt: '', frames: 0 });
 
 /** Runs a step of the store, and attributes what it writes. */
 function measure(step: () => void): void {
-  const [before, indexBefore, bytesBefore] = [readLog(), dirtyIndexBytes(), bytesNow()];
+  const [bytesBefore, changedBefore] = [bytesNow(), changedAt()];
   step();
-  const written = bytesNow() - bytesBefore;
-  const { frames, copied } = readLog();
-  const inIndex = Math.min(written, Math.max(0, dirtyIndexBytes() - indexBefore));
-  const bytes = written - inIndex;
-  parts.logIndex += inIndex;
-  const added = frames - (frames < before.frames ? 0 : before.frames);
+  const bytes = bytesNow() - bytesBefore;
+  const before = logEnd;
+  logEnd = findLogEnd(before);
+  const added = logEnd.frames - (logEnd.salt === before.salt ? before.frames : 0);
   // The log is written from the middle of a block of the file system to the middle of another one.
   const inLog = Math.min(bytes, Math.ceil((added * (pageBytes + 24)) / 4096 + 1) * 4096);
   parts.log += inLog;
-  if (copied > before.copied) parts.database += bytes - inLog;
-  else parts.other += bytes - inLog;
+  if (changedAt() === changedBefore) parts.other += bytes - inLog;
+  else parts.database += bytes - inLog;
 }
 
 const usedBytes = (): number => {
@@ -209,7 +212,7 @@ for (let minute = before; minute < before + minutes; minute += 1) {
   await images.keep(CAMERA, id, seenAt(minute).frame);
   parts.images += bytesNow() - imagesBefore;
   // In a minute of real time the kernel writes all changed pages. The next change of a page counts again.
-  for (const file of files) fsyncSync(file);
+  for (const file of [wal, database]) fsyncSync(file);
 }
 const storedBytes = (usedBytes() - usedBefore) / minutes;
 const beforeClose = bytesNow();

@@ -1,6 +1,7 @@
-import { copyFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
+import { copyDatabase } from '../../src/store/file/migrate-copy.ts';
 
 export interface AuditOptions {
   readonly database: string;
@@ -39,17 +40,12 @@ export class Audit {
   }
 
   run(): void {
-    const { database, scratch, check } = this.#options;
+    const { database, check } = this.#options;
     // The device was killed before it created its database.
     if (!existsSync(database)) return;
     for (const name of readdirSync(dirname(database)))
       if (name.includes('.broken-')) this.faults.add(`the database was set aside as ${name}`);
-    const copy = join(scratch, `${basename(dirname(database))}.db`);
-    for (const suffix of ['', '-wal']) {
-      rmSync(copy + suffix, { force: true });
-      if (existsSync(database + suffix)) copyFileSync(database + suffix, copy + suffix);
-    }
-    const db = new Database(copy);
+    const db = this.#openCopy();
     try {
       this.checks += 1;
       const verdict = String(db.pragma(check, { simple: true }));
@@ -60,6 +56,26 @@ export class Audit {
     } finally {
       db.close();
     }
+  }
+
+  /** How many messages wait in the outbox. */
+  depth(): number {
+    try {
+      const db = this.#openCopy();
+      using _db = { [Symbol.dispose]: () => db.close() };
+      return db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()?.n ?? 0;
+    } catch {
+      // The device was killed before it created its tables, and has not started again yet.
+      return 1;
+    }
+  }
+
+  /** A running device has locked the file. */
+  #openCopy(): Database.Database {
+    const { database, scratch } = this.#options;
+    const copy = join(scratch, `${basename(dirname(database))}.db`);
+    copyDatabase(database, copy);
+    return new Database(copy);
   }
 
   #read(db: Database.Database): void {

@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { Audit } from './audit.ts';
 import { Broker } from './broker.ts';
 import { brokerChaos, networkChaos, type Counts } from './chaos.ts';
@@ -204,7 +203,7 @@ export class Torture {
   /** Without network faults, everything that is stored must arrive. */
   async #drain(audited: readonly AuditedTarget[], subscriber: Subscriber): Promise<void> {
     for (const { target } of audited) target.start(true);
-    const queued = (): number => audited.reduce((sum, { target }) => sum + depthOf(target.database), 0);
+    const queued = (): number => audited.reduce((sum, { audit }) => sum + audit.depth(), 0);
     let best = { waiting: queued(), sinceMs: performance.now() };
     let printedMs = performance.now();
     while (best.waiting > 0 && performance.now() - best.sinceMs < STUCK_MS) {
@@ -263,19 +262,4 @@ function hasRoomInMemory(): boolean {
   if (!existsSync('/dev/shm')) return false;
   const { bavail, bsize } = statfsSync('/dev/shm');
   return bavail * bsize > SCRATCH_BYTES;
-}
-
-/** Messages in a device's outbox, read while the device runs. */
-function depthOf(database: string): number {
-  try {
-    const db = new Database(database, { readonly: true });
-    try {
-      return db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()?.n ?? 0;
-    } finally {
-      db.close();
-    }
-  } catch {
-    // The device was killed before it created its tables, and has not started again yet.
-    return 1;
-  }
 }

@@ -21,7 +21,7 @@ import { Bursts, Embeddings } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { Events } from './events.ts';
 import { BackgroundCheck } from './file/background-check.ts';
-import { openDatabase, type OpenedDatabase } from './file/database.ts';
+import { openDatabase, stopSharing, type OpenedDatabase } from './file/database.ts';
 import { FileWatch, type StoreFault } from './file/file-watch.ts';
 import { LOCK_FILE, lockState, type StateLock } from './file/lock.ts';
 import { closeToOthers } from './file/private-files.ts';
@@ -136,7 +136,7 @@ export class Store {
           markSuspect(path, String(error.context['reason']));
           continue;
         }
-        // A database that was closed needs room for its log and its shared memory.
+        // A database that was closed needs room for its log.
         if (error.code === 'store_full' && !isRetry && ballastOf(options.stateDir).release()) {
           deps.log.warn('the disk is full: deleted the reserve file');
           continue;
@@ -302,7 +302,9 @@ export class Store {
 
   /** After an unclean stop, checks a large file completely while it is in use. Rejects with the reason of the signal. */
   async checkFile(signal: AbortSignal): Promise<void> {
-    await this.#check?.run(signal);
+    if (this.#check === null) return;
+    await this.#check.run(signal);
+    if (this.#file.code === null) stopSharing(this.#db, this.#path);
   }
 
   /** Sets new limits. The next message or `prune` deletes what exceeds them. */

@@ -53,8 +53,7 @@ export async function runPreflight(
         '--state-copy',
         copy,
       ],
-      // SQLite reads a database that another process has open only if it may write the index of its log.
-      writable: [copy, dirname(paths.requests)],
+      writable: [copy],
       maxMemoryMb: MAX_MEMORY_MB,
       maxSeconds: MAX_SECONDS,
     },

@@ -1,4 +1,3 @@
-import Database from 'better-sqlite3';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
@@ -22,7 +21,7 @@ import { ATTACKS } from '../fixtures/model-attacks.ts';
 import { Mosquitto, until } from '../fixtures/mosquitto.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 import { snapshotsOf } from '../fixtures/sea-camera.ts';
-import { tempDir } from '../fixtures/store.ts';
+import { openCopy, tempDir } from '../fixtures/store.ts';
 
 const DEVICE = 'swellsight/v1/test/dev/';
 
@@ -238,7 +237,7 @@ describe('Agent that receives hostile models', () => {
     await until(() => missingUpTo(seq).length === 0, 'every observation', 60_000).catch(() => undefined);
     expect(missingUpTo(seq)).toEqual([]);
     expect(agent.lines.filter(({ msg }) => msg === 'agent started')).toHaveLength(1);
-    const db = new Database(join(home.path, 'var', 'swellsight.db'), { readonly: true });
+    const db = openCopy(join(home.path, 'var'));
     const stored = db
       .prepare<[], { payload: string }>(
         "SELECT payload FROM events WHERE type = 'model_install_failed' ORDER BY seq",

@@ -220,10 +220,8 @@ describe('a database that is too large for a check before the start', () => {
     for (let n = 0; n < 400; n += 1) store.append(draft(), burstFeatures([n, 1, 2]));
     acknowledge(store.outbox, store.outbox.next(1000, new Set()), state.clock.nowMs());
     // After a power cut, pages in the log would hide those of the file.
-    const other = new Database(path);
-    other.pragma('wal_checkpoint(TRUNCATE)');
-    other.close();
-    for (let n = 0; n < 2; n += 1) store.append(draft(), burstFeatures([n]));
+    const again = state.reopen();
+    for (let n = 0; n < 2; n += 1) again.append(draft(), burstFeatures([n]));
   };
   /** Overwrites pages of the tables and indexes that `where` selects. */
   const overwritePages = (where: string, limit: number): number => {
@@ -300,6 +298,27 @@ describe('a database that is too large for a check before the start', () => {
     expect(faults).toEqual(['damaged']);
     store.close();
     expectSetAside(/^observations: /);
+  });
+
+  it('is locked when no check needs it: then its log has no index on the disk', async () => {
+    const index = `${path}-shm`;
+    fill(state.store);
+    expect(existsSync(index)).toBe(false);
+    cutPower(state);
+    const store = open();
+    expect(existsSync(index)).toBe(true);
+    await check(store);
+    expect(existsSync(index)).toBe(false);
+    expect(store.append(draft(), burstFeatures([1])).seq).toBe(404);
+    store.close();
+    // A program of an operator has the file open: the start does not wait for it.
+    const other = new Database(path);
+    expect(other.prepare('SELECT max(seq) AS seq FROM observations').get()).toEqual({ seq: 404 });
+    const shared = open();
+    expect(shared.append(draft(), burstFeatures([1])).seq).toBe(405);
+    expect(other.prepare('SELECT max(seq) AS seq FROM observations').get()).toEqual({ seq: 405 });
+    other.close();
+    shared.close();
   });
 
   it('repeats a check that a stop interrupted, until one has found no damage', async () => {

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { copyFileSync, existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
@@ -13,7 +12,7 @@ import type { TestServer } from '../fixtures/camera-server.ts';
 import { canFailDisk, canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
 import { Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
 import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
-import { tempDir } from '../fixtures/store.ts';
+import { openCopy, tempDir } from '../fixtures/store.ts';
 
 const noLoop = !canMountLoop();
 const noDiskError = noLoop || !canFailDisk();
@@ -99,7 +98,7 @@ describe.concurrent('disk faults under a running agent', { timeout: 240_000 }, (
       WITHIN_MS,
     );
   const integrity = (stateDir: string): unknown => {
-    const db = new Database(join(stateDir, 'swellsight.db'));
+    const db = openCopy(stateDir);
     const verdict: unknown = db.pragma('integrity_check', { simple: true });
     db.close();
     return verdict;

@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Event } from '../../src/contract/states.ts';
-import { burstFeatures, draft, ManualClock, openStore, tempDir } from '../fixtures/store.ts';
+import { burstFeatures, draft, ManualClock, openCopy, openStore, tempDir } from '../fixtures/store.ts';
 
 const LOOP = fileURLToPath(new URL('../fixtures/append-loop.ts', import.meta.url));
 
@@ -90,7 +90,7 @@ describe('a full disk', () => {
         const deletions = (): readonly Event[] =>
           store.events.recent(1000).filter(({ type }) => type === 'history_deleted');
         const kept = (): number => {
-          const db = new Database(join(stateDir, 'swellsight.db'), { readonly: true });
+          const db = openCopy(stateDir);
           const rows = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM observations').get()?.n ?? 0;
           db.close();
           return rows;

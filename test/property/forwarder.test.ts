@@ -1,6 +1,4 @@
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
@@ -9,7 +7,7 @@ import { AgentError } from '../../src/base/errors.ts';
 import { Forwarder } from '../../src/mqtt/forward/forwarder.ts';
 import type { Link } from '../../src/mqtt/types.ts';
 import type { Store } from '../../src/store/store.ts';
-import { draft, memoryDir, NO_FEATURES, openStore, silentLog } from '../fixtures/store.ts';
+import { draft, memoryDir, NO_FEATURES, openCopy, openStore, silentLog } from '../fixtures/store.ts';
 
 const CAMERAS = ['north', 'south'] as const;
 const MAX_OUTBOX_MESSAGES = 8;
@@ -210,7 +208,7 @@ describe('outbox and forwarder with a broker that answers at random', () => {
 
 function expectConsistent({ broker, appended, store, dir }: Run): void {
   const { droppedTotal } = store.outbox.stats();
-  const db = new Database(join(dir, 'swellsight.db'), { readonly: true });
+  const db = openCopy(dir);
   const rejected = new Set(
     db
       .prepare<[], { id: string }>(`SELECT payload ->> 'id' AS id FROM rejected`)

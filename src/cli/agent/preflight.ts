@@ -83,7 +83,7 @@ async function copyDatabase(settings: Settings | null, copyDir: string): Promise
   if (settings === null) return;
   const { migrateCopy } = await import('../../store/file/migrate-copy.ts');
   try {
-    await migrateCopy(settings.stateDir, copyDir);
+    migrateCopy(settings.stateDir, copyDir);
   } catch (thrown) {
     const error = asAgentError(thrown);
     const code = error.code === 'store_full' ? 'update_space' : 'update_schema';

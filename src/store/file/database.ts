@@ -32,7 +32,7 @@ const RESERVED_BYTES = 1024 * 1024;
  * this size: FullDisk keeps as much free.
  */
 const CHECKPOINT_BYTES = 1024 * 1024;
-/** Only operators open the file at the same time, for example for a backup. */
+/** For the check of the file in another process, see `BackgroundCheck`, and programs of operators. */
 const BUSY_TIMEOUT_MS = 2000;
 const MIGRATIONS = fileURLToPath(new URL('../migrations/', import.meta.url));
 /** The row in `counters` with the oldest schema whose agent can use the database. Without it, only the newest one can. */
@@ -72,8 +72,9 @@ class BrokenFile extends Error {
 
 /**
  * Opens the database in WAL mode, such that each commit is on the disk before it returns, and migrates it to the newest
- * schema. If the file fails its check, renames it to `….broken-{date}` and creates a new file. A file of more than
- * `maxCheckedBytes` is not checked completely: that would take minutes. The caller holds the lock of the state directory.
+ * schema. No other program can read the file then, unless it is unchecked. If the file fails its check, renames it to
+ * `….broken-{date}` and creates a new file. A file of more than `maxCheckedBytes` is not checked completely: that would
+ * take minutes. The caller holds the lock of the state directory.
  * Throws `store_failed` or `store_full` when the disk refuses to read or write.
  */
 export function openDatabase(
@@ -103,19 +104,20 @@ function openChecked(path: string, maxCheckedBytes: number): CheckedDatabase {
   // A clean shutdown removes the write-ahead log.
   const isUnclean = existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0;
   const isLarge = existsSync(path) && statSync(path).size > maxCheckedBytes;
+  const isUnchecked = isLarge && (isUnclean || isMarkedUnchecked(path));
   const damage = readSuspectMark(path);
   let db: Database.Database | null = null;
   try {
     createPrivateFile(path);
     db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
-    configure(db);
+    configure(db, isUnchecked);
     const fault = isLarge ? (damage ?? checkStartTables(db)) : checkFile(db, damage !== null);
     if (fault !== null) throw new BrokenFile(fault, salvage(db));
     if (isLarge && isUnclean) tryToMarkUnchecked(path);
     migrate(db);
     reservePages(db, path);
     if (!isLarge) clearMarks(path);
-    return { db, isUnchecked: isLarge && (isUnclean || isMarkedUnchecked(path)) };
+    return { db, isUnchecked };
   } catch (error) {
     if (error instanceof BrokenFile || !isCorrupt(error)) {
       db?.close();
@@ -141,10 +143,11 @@ function tryToMarkUnchecked(path: string): void {
   }
 }
 
-function configure(db: Database.Database): void {
+function configure(db: Database.Database, isShared: boolean): void {
   // It must come before the first table is created; it has no effect later.
   db.pragma(`page_size = ${PAGE_BYTES}`);
-  db.pragma('journal_mode = WAL');
+  if (isShared) db.pragma('journal_mode = WAL');
+  else lockFile(db);
   // The default of this SQLite build in WAL mode is NORMAL, with which a power cut loses the last commits.
   db.pragma('synchronous = FULL');
   // Temporary files would go to a disk that may be a card, or to a directory that is read-only.
@@ -153,6 +156,35 @@ function configure(db: Database.Database): void {
   db.pragma('cache_size = -1024');
   db.pragma(`wal_autocheckpoint = ${CHECKPOINT_BYTES / pageBytes(db)}`);
   db.pragma('journal_size_limit = 4194304');
+}
+
+/**
+ * Opens the write-ahead log and locks the file, so that SQLite keeps the index of the log in memory. Otherwise the index is
+ * in a file, which the kernel writes every minute. While another program has the file open, the file stays shared.
+ */
+function lockFile(db: Database.Database, { isOpen = false } = {}): void {
+  db.pragma('busy_timeout = 0');
+  try {
+    db.pragma('locking_mode = EXCLUSIVE');
+    // SQLite chooses the place of the index when it opens the log.
+    if (isOpen) db.pragma('journal_mode = DELETE');
+    db.pragma('journal_mode = WAL');
+  } catch (error) {
+    if (!(errorCode(error) ?? '').startsWith('SQLITE_BUSY')) throw error;
+    db.pragma('locking_mode = NORMAL');
+    db.pragma('journal_mode = WAL');
+  } finally {
+    db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
+}
+
+/**
+ * Locks the file of an open database, once no other process of the agent needs it. Call it outside any transaction. Does
+ * nothing on a nearly full disk: the log is closed and opened again.
+ */
+export function stopSharing(db: Database.Database, path: string): void {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  if (bavail * bsize > RESERVED_BYTES) lockFile(db, { isOpen: true });
 }
 
 /** Moves the write-ahead log into the file. Does not wait for readers of other processes, which could take seconds. */

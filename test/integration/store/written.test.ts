@@ -10,10 +10,10 @@ describe.skipIf(reason !== null)(
       const { observations, parts } = await runWritten(0, 80);
       const kB = (bytes: number): number => bytes / 1024 / observations;
       expect(observations).toBe(80);
-      expect(kB(parts.log)).toBeLessThan(27);
-      expect(kB(parts.database)).toBeLessThan(13);
+      expect(kB(parts.log)).toBeLessThan(26);
+      expect(kB(parts.database)).toBeLessThan(11);
       expect(kB(parts.images)).toBeLessThan(4);
-      expect(kB(parts.other)).toBeLessThan(3);
+      expect(kB(parts.other)).toBeLessThan(1);
     });
   },
 );

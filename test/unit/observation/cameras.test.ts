@@ -315,11 +315,13 @@ describe('CameraSet', () => {
       url: null,
       simulation: { selfLabel: true, seed: 1 } as CameraSettings['simulation'],
     });
-    const { set, capture, states, stored } = open([simulated]);
-    await set.open();
+    state.store.close();
     const database = new Database(join(state.dir, 'swellsight.db'));
     database.exec("CREATE TRIGGER full BEFORE INSERT ON labels BEGIN SELECT RAISE(ABORT, 'disk full'); END");
     database.close();
+    state.reopen();
+    const { set, capture, states, stored } = open([simulated]);
+    await set.open();
     const observation = await capture('sim');
     expect(state.store.labels.list('sim')).toEqual([]);
     expect(state.store.observations.newest('sim')?.id).toBe(observation.id);

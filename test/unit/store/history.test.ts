@@ -3,7 +3,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
 import type { ObservationQuery } from '../../../src/store/types.ts';
-import { draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { draft, NO_FEATURES, openCopy } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
 
 const START_MS = Date.UTC(2026, 5, 1);
@@ -38,7 +38,7 @@ describe('History', () => {
   };
   /** Rows of `history` that differ from `observations`, in both directions. */
   const differences = (): unknown[] => {
-    const db = new Database(join(state.dir, 'swellsight.db'), { readonly: true });
+    const db = openCopy(state.dir);
     const columns = 'camera, status, captured_at_ms, row_id';
     const [stored, ordered] = [`SELECT ${columns} FROM observations`, `SELECT ${columns} FROM history`];
     const rows = db
@@ -115,15 +115,20 @@ describe('History', () => {
   });
 
   it('takes no longer with many records than with a few', () => {
-    const db = new Database(join(state.dir, 'swellsight.db'));
-    const insert = db.prepare(
-      `INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, 'measured', '{"wave":{"height_m":1}}')`,
-    );
     let stored = 0;
-    const fill = db.transaction((count: number) => {
-      for (; stored < count; stored += 1)
-        insert.run(`id-${stored}`, stored % 2 === 0 ? 'north' : 'south', stored, START_MS + stored);
-    });
+    const fill = (count: number): void => {
+      state.store.close();
+      const db = new Database(join(state.dir, 'swellsight.db'));
+      const insert = db.prepare(
+        `INSERT INTO observations (id, camera, seq, captured_at_ms, status, payload) VALUES (?, ?, ?, ?, 'measured', '{"wave":{"height_m":1}}')`,
+      );
+      db.transaction(() => {
+        for (; stored < count; stored += 1)
+          insert.run(`id-${stored}`, stored % 2 === 0 ? 'north' : 'south', stored, START_MS + stored);
+      })();
+      db.close();
+      state.reopen();
+    };
     const cursor = Buffer.from(`${START_MS + 100}:50`).toString('base64url');
     const range = { fromMs: START_MS + 20, toMs: START_MS + 90 };
     const queries: readonly Omit<ObservationQuery, 'limit'>[] = [
@@ -145,7 +150,6 @@ describe('History', () => {
     const few = times();
     fill(60_000);
     const many = times();
-    db.close();
     // Reading one camera takes about 100 times as long as a page of ten records.
     for (const [index, time] of many.entries())
       expect(time, JSON.stringify(queries[index])).toBeLessThan(5 * Math.max(...few));

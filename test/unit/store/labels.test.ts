@@ -1,8 +1,6 @@
-import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import type { LabelledBurst } from '../../../src/calibration/types.ts';
-import { burstFeatures, draft, NO_FEATURES } from '../../fixtures/store.ts';
+import { burstFeatures, draft, NO_FEATURES, openCopy } from '../../fixtures/store.ts';
 import { useStore } from '../../fixtures/use-store.ts';
 
 const code = (value: string): unknown => expect.objectContaining({ code: value });
@@ -59,8 +57,8 @@ describe('SqliteLabels', () => {
   });
 
   it('stores bursts packed, and unpacks the one that gets a label', () => {
-    const db = new Database(join(state.dir, 'swellsight.db'), { readonly: true });
-    const count = (table: string): unknown => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+    const count = (table: string): unknown =>
+      openCopy(state.dir).prepare(`SELECT count(*) FROM ${table}`).pluck().get();
     const ids = [1, 2, 3].map((value) => state.store.append(draft(), burstFeatures([value, 0])).id);
     expect([count('recent_bursts'), count('bursts')]).toEqual([3, 0]);
     label(ids[1] ?? '');
@@ -72,7 +70,6 @@ describe('SqliteLabels', () => {
     state.clock.advance(15 * 86_400_000);
     state.store.prune();
     expect([count('recent_bursts'), count('bursts')]).toEqual([0, 1]);
-    db.close();
     expect(() => label(ids[0] ?? '')).toThrow(code('label_refused'));
   });
 

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Observation } from '../../../src/contract/observation.ts';
@@ -8,6 +7,7 @@ import {
   draft,
   ManualClock,
   memoryDir,
+  openCopy,
   openStore,
   seaStateDraft,
 } from '../../fixtures/store.ts';
@@ -88,7 +88,7 @@ describe('the statements of the store', () => {
     clock.advance(40 * DAY_MS);
     while (store.prune().more);
     vi.restoreAllMocks();
-    const db = new Database(join(dir.path, 'swellsight.db'), { readonly: true });
+    const db = openCopy(dir.path);
     const explain = (sql: string): readonly string[] => {
       const names = [...sql.matchAll(/@(\w+)/g)].map(([, name]) => [name, 1] as const);
       const values = names.length > 0 ? Object.fromEntries(names) : [...sql.matchAll(/\?/g)].map(() => 1);
