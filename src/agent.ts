@@ -43,6 +43,7 @@ import { Topics } from './mqtt/topics.ts';
 import { CameraSet } from './observation/cameras.ts';
 import { LabelledImages } from './observation/labelled-images.ts';
 import { Reembedder } from './observation/reembedding.ts';
+import { CameraClips } from './observation/clips/camera-clips.ts';
 import { FigureFiles } from './observation/clips/figure-files.ts';
 import { SeaStateReports } from './observation/sea-state-reports.ts';
 import { SiteCalibrations } from './observation/site-calibrations.ts';
@@ -232,6 +233,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const metrics = await Metrics.open(identity, { clock, heartbeat, link, store, analysis, cache });
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
+    clips: new CameraClips(cameras),
     ...{ cameras, seaStates, server, analysis, models, updates, heartbeat, liveness, lastStop },
   });
   const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };

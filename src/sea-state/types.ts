@@ -123,6 +123,3 @@ export interface BreakerFace {
   /** Faces with the same number belong to one crest. */
   readonly crest: number;
 }
-
-/** Figures of a clip: the time stack of the column with the most waves, and its spectrum. */
-export type SeaStateFigure = 'timestack' | 'spectrum';

@@ -3,11 +3,10 @@ import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Camera } from '../../camera/camera.ts';
 import type { Camera as CameraSettings, SeaStateSettings } from '../../config/schema.ts';
-import type { SeaStateRecord } from '../../contract/sea-state.ts';
+import type { SeaStatePicture, SeaStateRecord } from '../../contract/sea-state.ts';
 import type { Schedule, Slot } from '../../schedule/types.ts';
 import type { FigureData, Measured } from '../../sea-state/process/messages.ts';
 import type { SeaStateProcess } from '../../sea-state/process/sea-state-process.ts';
-import type { SeaStateFigure } from '../../sea-state/types.ts';
 import type { SeaStateDraft } from '../../store/types.ts';
 import type { ModelLease } from '../../vision/protocol.ts';
 import type { FigureFiles } from './figure-files.ts';
@@ -57,7 +56,7 @@ export class ClipRunner {
   constructor(options: ClipRunnerOptions, deps: ClipRunnerDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#log = deps.log.child({ camera: options.settings().id });
+    this.#log = deps.log.child({ camera: deps.camera.id });
   }
 
   get schedule(): Schedule {
@@ -81,9 +80,9 @@ export class ClipRunner {
     }
   }
 
-  /** Takes one clip now. Rejects with `capture_busy` during another one, and with the reason of a signal. */
-  async measure(durationS: number | undefined, signal: AbortSignal): Promise<SeaStateRecord> {
-    if (this.#isBusy) throw new AgentError('capture_busy', 'a clip of this camera is being taken');
+  /** Takes one clip now. Rejects with `sea_state_busy` during another one, and with the reason of a signal. */
+  async measure(durationS: number | null, signal: AbortSignal): Promise<SeaStateRecord> {
+    if (this.#isBusy) throw new AgentError('sea_state_busy', 'a clip of this camera is being taken');
     const either = this.#running ? AbortSignal.any([signal, this.#running]) : signal;
     const slot = { ...NOW, dueAtMs: this.#deps.clock.nowMs() };
     return await this.#record(slot, durationS ?? this.#options.seaState.durationS, either);
@@ -93,10 +92,11 @@ export class ClipRunner {
    * A figure of a clip as PNG: of the newest one, or of one that was kept; null when there is none. Rejects as
    * `SeaStateProcess.draw` does.
    */
-  async figure(id: string, figure: SeaStateFigure, signal: AbortSignal): Promise<Uint8Array | null> {
-    const kept = await this.#deps.files.read(this.#options.settings().id, id, figure);
+  async figure(id: string, figure: SeaStatePicture): Promise<Uint8Array | null> {
+    const kept = await this.#deps.files.read(this.#deps.camera.id, id, figure);
     if (kept || this.#newest?.id !== id) return kept;
-    return await this.#deps.process.draw(figure, this.#newest.data, signal);
+    // The process has a time limit of its own.
+    return await this.#deps.process.draw(figure, this.#newest.data, new AbortController().signal);
   }
 
   async #record(slot: Slot, durationS: number, signal: AbortSignal): Promise<SeaStateRecord> {

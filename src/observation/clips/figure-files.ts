@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { SeaStateFigure } from '../../sea-state/types.ts';
+import type { SeaStatePicture } from '../../contract/sea-state.ts';
 
 /** Clips of one camera whose figures are kept: about 100 KB each. */
 const MAX_CLIPS = 400;
@@ -14,7 +14,7 @@ export class FigureFiles {
     this.#dir = join(stateDir, 'sea-state');
   }
 
-  async write(camera: string, id: string, figure: SeaStateFigure, png: Uint8Array): Promise<void> {
+  async write(camera: string, id: string, figure: SeaStatePicture, png: Uint8Array): Promise<void> {
     const dir = join(this.#dir, camera);
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const file = join(dir, `${id}-${figure}.png`);
@@ -24,7 +24,7 @@ export class FigureFiles {
   }
 
   /** Null when it was not kept. */
-  async read(camera: string, id: string, figure: SeaStateFigure): Promise<Uint8Array | null> {
+  async read(camera: string, id: string, figure: SeaStatePicture): Promise<Uint8Array | null> {
     if (!UUID.test(id)) return null;
     return await readFile(join(this.#dir, camera, `${id}-${figure}.png`)).catch(() => null);
   }

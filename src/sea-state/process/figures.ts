@@ -1,13 +1,14 @@
 import sharp from 'sharp';
+import type { SeaStatePicture } from '../../contract/sea-state.ts';
 import type { TimeStack } from '../time-stack.ts';
-import type { SeaStateEstimate, SeaStateFigure, Spectrum } from '../types.ts';
+import type { SeaStateEstimate, Spectrum } from '../types.ts';
 import type { FigureData } from './messages.ts';
 
 const WIDTH = 960;
 const MARGIN = { left: 70, right: 20 } as const;
 const TITLE_HEIGHT = 60;
 /** Heights of the panels with their axes, pixels. */
-const HEIGHTS: Readonly<Record<SeaStateFigure, number>> = { timestack: 290, spectrum: 270 };
+const HEIGHTS: Readonly<Record<SeaStatePicture, number>> = { timestack: 290, spectrum: 270 };
 /** Room for the axis below a panel. */
 const AXIS_HEIGHT = 60;
 const PERIOD_TICKS_S = [25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3];
@@ -15,13 +16,13 @@ const PERIOD_TICKS_S = [25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3];
 const SPAN_HZ = { from: 0.03, to: 1 / 3 } as const;
 
 /** The panels one below the other, as PNG. */
-export const figurePng = async (panels: readonly SeaStateFigure[], data: FigureData): Promise<Uint8Array> =>
+export const figurePng = async (panels: readonly SeaStatePicture[], data: FigureData): Promise<Uint8Array> =>
   sharp(Buffer.from(await figureSvg(panels, data)))
     .png()
     .toBuffer();
 
 /** The panels one below the other: the time stack, and the spectrum with background, peak and interval. */
-export async function figureSvg(panels: readonly SeaStateFigure[], data: FigureData): Promise<string> {
+export async function figureSvg(panels: readonly SeaStatePicture[], data: FigureData): Promise<string> {
   const drawn: string[] = [];
   let top = TITLE_HEIGHT;
   for (const panel of panels) {

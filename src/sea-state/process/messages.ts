@@ -1,6 +1,7 @@
+import type { SeaStatePicture } from '../../contract/sea-state.ts';
 import type { TimedSamples } from '../resample.ts';
 import type { TimeStack } from '../time-stack.ts';
-import type { SeaStateEstimate, SeaStateFigure } from '../types.ts';
+import type { SeaStateEstimate } from '../types.ts';
 
 /** What is drawn of a clip. */
 export interface FigureData extends Pick<SeaStateEstimate, 'period' | 'spectrum'> {
@@ -15,7 +16,7 @@ export interface FigureData extends Pick<SeaStateEstimate, 'period' | 'spectrum'
 /** A job for the process. The grey values of samples follow on its standard input. */
 export type Job =
   | { readonly type: 'measure'; readonly samples: Omit<TimedSamples, 'values'> }
-  | { readonly type: 'draw'; readonly figure: SeaStateFigure; readonly data: FigureData };
+  | { readonly type: 'draw'; readonly figure: SeaStatePicture; readonly data: FigureData };
 
 export interface Measured {
   readonly estimate: SeaStateEstimate;

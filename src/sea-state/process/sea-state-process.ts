@@ -2,11 +2,11 @@ import { fork } from 'node:child_process';
 import { addAbortListener, once } from 'node:events';
 import { extname } from 'node:path';
 import { childEnvironment } from '../../base/child-environment.ts';
+import type { SeaStatePicture } from '../../contract/sea-state.ts';
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { lowerPriority } from '../../base/process-priority.ts';
 import type { TimedSamples } from '../resample.ts';
-import type { SeaStateFigure } from '../types.ts';
 import type { FigureData, Job, Measured, Reply } from './messages.ts';
 
 const ENTRY = new URL(`./child${extname(import.meta.url)}`, import.meta.url);
@@ -37,7 +37,7 @@ export class SeaStateProcess {
   }
 
   /** A figure as PNG. Rejects as `measure` does. */
-  async draw(figure: SeaStateFigure, data: FigureData, signal: AbortSignal): Promise<Uint8Array> {
+  async draw(figure: SeaStatePicture, data: FigureData, signal: AbortSignal): Promise<Uint8Array> {
     const reply = await this.#inTurn({ type: 'draw', figure, data }, new Uint8Array(0), signal);
     if (reply.type !== 'drawn') throw new AgentError('internal', 'the process of the sea state measured');
     return reply.png;
