@@ -26,7 +26,7 @@ const DIRECTORIES = {
   schedule: [],
   camera: [],
   calibration: [],
-  'sea-state': [],
+  'sea-state': ['calibration'],
   geometry: [],
   vision: [],
   model: [],

@@ -3,8 +3,16 @@ import { activeCells, findMovingCells } from './active-cells.ts';
 import { bootstrapPeriods, INTERVAL_COVERAGE, intervalOf, nearestPeriods } from './period-interval.ts';
 import { isRepeated } from './repetition.ts';
 import { cellPowers, medianDensity, segmentSpectra } from './spectra.ts';
-import { findTravel, type Travel } from './travel.ts';
-import type { PeriodEstimate, PixelSeries, SeaStateEstimate, SeaStateReason, Spectrum } from './types.ts';
+import { findTravel } from './travel.ts';
+import type {
+  ClipFindings,
+  PeriodEstimate,
+  PixelSeries,
+  SeaStateEstimate,
+  SeaStateReason,
+  SeaStateWarning,
+  Spectrum,
+} from './types.ts';
 import { waveBand } from './wave-band.ts';
 import { findWaveTrains, rankTrains, toSpectrum } from './wave-trains.ts';
 
@@ -30,6 +38,8 @@ const MAX_INTERVAL_RATIO = 2;
 export interface EstimateOptions {
   /** True when the columns are known to run from the sea to the shore. Waves must then travel down the columns. */
   readonly isShoreKnown: boolean;
+  /** Null for a time stack: it has no pictures. */
+  readonly findings: ClipFindings | null;
 }
 
 /**
@@ -38,6 +48,7 @@ export interface EstimateOptions {
  */
 export function estimateSeaState(series: PixelSeries, options: EstimateOptions): SeaStateEstimate {
   const durationS = series.samples / series.rateHz;
+  const { findings } = options;
   const refused = (
     reasons: readonly SeaStateReason[],
     found: Partial<SeaStateEstimate> = {},
@@ -47,10 +58,14 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
     ...found,
     reasons,
   });
+  /** A fault of the pictures explains why no waves are found; with waves, it does no harm. */
+  const unseen = (reason: SeaStateReason, found: Partial<SeaStateEstimate> = {}): SeaStateEstimate =>
+    refused([...(findings?.faults ?? []), reason], found);
   const unusable = checkSeries(series);
   if (unusable.length > 0) return refused(unusable);
+  if (findings?.hasMoved === true) return refused(['view_changed']);
   const moving = findMovingCells(series);
-  if (moving.length === 0) return refused(['no_water']);
+  if (moving.length === 0) return unseen('no_water');
   const cells = activeCells(moving, series);
   if (isRepeated(series, cells)) return refused(['repeated'], { cells });
 
@@ -58,7 +73,7 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
   const powers = cellPowers(spectra);
   const spectrum = toSpectrum(spectra.frequenciesHz, medianDensity(powers));
   const { main, second } = rankTrains(findWaveTrains(spectrum), MIN_SNR);
-  if (!main) return refused(['no_peak'], { cells, spectrum });
+  if (!main) return unseen('no_peak', { cells, spectrum });
   const bins = { from: main.peakBin - 1, to: main.peakBin + 1 };
   const travel = findTravel(spectra, series, bins);
   const found = {
@@ -67,11 +82,11 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
     travelDeg: travel?.travelDeg ?? null,
     shoreward: travel?.shoreward ?? null,
   };
-  const faults = checkTravel(travel, options);
-  if (faults.length > 0) return refused(faults, found);
+  if (!travel || travel.coherence < MIN_COHERENCE) return unseen('incoherent', found);
+  if (options.isShoreKnown && travel.shoreward < MIN_SHOREWARD) return refused(['seaward'], found);
   const { nearest, other } = nearestPeriods(bootstrapPeriods(powers, MIN_SNR), main.periodS);
   const interval = intervalOf(main.periodS, nearest, powers);
-  if (!interval || interval.highS / interval.lowS > MAX_INTERVAL_RATIO) return refused(['no_peak'], found);
+  if (!interval || interval.highS / interval.lowS > MAX_INTERVAL_RATIO) return unseen('no_peak', found);
   const period: PeriodEstimate = {
     peakS: main.periodS,
     ...interval,
@@ -82,16 +97,20 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
       interval: intervalOf(second.periodS, other, powers),
       energyShare: second.energy / main.energy,
     },
-    coherence: travel?.coherence ?? 0,
+    coherence: travel.coherence,
     snr: main.snr,
   };
   const breaking = measureBreaking(series, moving, { periodS: main.periodS, ...options });
   const isSimilar = (period.second?.energyShare ?? 0) >= SIMILAR_ENERGY_SHARE;
+  const warnings: SeaStateWarning[] = [
+    ...(isSimilar ? (['similar_trains'] as const) : []),
+    ...(findings?.isRegistered === false ? (['unregistered'] as const) : []),
+  ];
   return {
     durationS,
     reasons: [],
     period,
-    warnings: isSimilar ? ['similar_trains'] : [],
+    warnings,
     breaking,
     ...found,
   };
@@ -114,11 +133,6 @@ function isFrozen({ values, columns, rows }: PixelSeries): boolean {
   const stride = columns * rows;
   for (let at = stride; at < values.length; at += 1) if (values[at] !== values[at - stride]) return false;
   return true;
-}
-
-function checkTravel(travel: Travel | null, { isShoreKnown }: EstimateOptions): readonly SeaStateReason[] {
-  if (!travel || travel.coherence < MIN_COHERENCE) return ['incoherent'];
-  return isShoreKnown && travel.shoreward < MIN_SHOREWARD ? ['seaward'] : [];
 }
 
 /** The energy period: moment -1 over moment 0 of the spectrum above its background, seconds. */

@@ -32,6 +32,12 @@ export type SeaStateReason =
   | 'frozen'
   /** The same part of a film is played again and again. */
   | 'repeated'
+  /** The camera moved during the clip. */
+  | 'view_changed'
+  /** Most pictures have this fault, and no waves can be measured in spite of it. */
+  | 'fog'
+  | 'glare'
+  | 'obstructed'
   /** Nothing in the picture moves in the band of wave periods. */
   | 'no_water'
   | 'no_peak'
@@ -82,7 +88,18 @@ export interface Breaking {
 /** What makes a measured period less certain. */
 export type SeaStateWarning =
   /** The second wave train has nearly the energy of the first: which of them dominates may be chance. */
-  'similar_trains';
+  | 'similar_trains'
+  /** The pictures have no static part by which they can be registered: sway of the camera is not corrected. */
+  | 'unregistered';
+
+/** What the pictures of a clip say about it. */
+export interface ClipFindings {
+  /** Faults of most of the pictures. */
+  readonly faults: readonly ('fog' | 'glare' | 'obstructed')[];
+  readonly hasMoved: boolean;
+  /** False when most of the pictures have no static part. */
+  readonly isRegistered: boolean;
+}
 
 export interface Spectrum {
   readonly frequenciesHz: Float64Array;

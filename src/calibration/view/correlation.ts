@@ -44,7 +44,12 @@ export const newScratch = (): Scratch => ({
  */
 export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
   fourier.transform(field);
-  const { re, im } = field;
+  return whitenSpectrum(field);
+}
+
+/** As `whiten`, of the spectrum itself. */
+export function whitenSpectrum(spectrum: ComplexGrid): ComplexGrid {
+  const { re, im } = spectrum;
   re[0] = 0;
   im[0] = 0;
   let energy = 0;
@@ -60,7 +65,7 @@ export function whiten(fourier: Fourier, field: ComplexGrid): ComplexGrid {
     re[i] = (re[i] ?? 0) * scale;
     im[i] = (im[i] ?? 0) * scale;
   }
-  return field;
+  return spectrum;
 }
 
 /** As `Math.hypot`, which is many times slower and protects from overflow, impossible here. */
@@ -86,6 +91,17 @@ export function matchSpectra(
   frame: ComplexGrid,
   surface: ComplexGrid = emptyGrid(),
 ): ViewMatch {
+  correlate(fourier, reference, frame, surface);
+  return findPeaks(surface.re);
+}
+
+/** Writes the correlation of two whitened spectra for each shift of the frame into the real part of `surface`. */
+export function correlate(
+  fourier: Fourier,
+  reference: ComplexGrid,
+  frame: ComplexGrid,
+  surface: ComplexGrid,
+): void {
   const { re, im } = surface;
   for (let i = 0; i < CELLS; i += 1) {
     const aRe = reference.re[i] ?? 0;
@@ -98,7 +114,6 @@ export function matchSpectra(
     im[i] = aIm * bRe - aRe * bIm;
   }
   fourier.transform(surface);
-  return findPeaks(re);
 }
 
 function findPeaks(surface: Float64Array): ViewMatch {

@@ -1,5 +1,6 @@
+import { ClipPictures, summariseFindings, type PictureFinding } from '../../sea-state/clip-pictures.ts';
 import type { Layout, ShoreLine } from '../../sea-state/layout.ts';
-import type { PixelSeries } from '../../sea-state/types.ts';
+import type { ClipFindings, PixelSeries } from '../../sea-state/types.ts';
 
 export interface InputOptions {
   /** Frames per second at which the camera recorded; null: as the file states. */
@@ -18,6 +19,8 @@ export interface Clip {
   /** Seconds after the start of the input. */
   readonly fromS: number;
   readonly series: PixelSeries;
+  /** Null for a time stack. */
+  readonly findings: ClipFindings | null;
 }
 
 /** Four segments at two samples per second: enough for an interval, short enough for a steady sea. */
@@ -29,6 +32,7 @@ export class ClipCollector {
   readonly #window: number;
   readonly #gapsOf: (fromS: number, toS: number) => Pick<PixelSeries, 'missing' | 'longestGapS'>;
   #parts: Uint8Array[] = [];
+  readonly #findings: PictureFinding[] = [];
   #start = 0;
 
   /** `gapsOf` counts what the input lacks between two times. */
@@ -43,8 +47,9 @@ export class ClipCollector {
   }
 
   /** Adds a sample. Returns a clip when its window is full; a window waits for the half of the next one. */
-  add(sample: Uint8Array): Clip | null {
+  add(sample: Uint8Array, finding: PictureFinding | null): Clip | null {
     this.#parts.push(sample);
+    if (finding) this.#findings.push(finding);
     return this.#parts.length >= this.#window * 1.5 ? this.#take(this.#window) : null;
   }
 
@@ -58,7 +63,12 @@ export class ClipCollector {
     const values = Buffer.concat(this.#parts.splice(0, samples));
     this.#start += samples;
     const gaps = this.#gapsOf(fromS, fromS + samples / this.#shape.rateHz);
-    return { fromS, series: { ...this.#shape, samples, values, ...gaps } };
+    const findings = this.#findings.splice(0, samples);
+    return {
+      fromS,
+      series: { ...this.#shape, samples, values, ...gaps },
+      findings: findings.length > 0 ? summariseFindings(findings) : null,
+    };
   }
 }
 
@@ -70,11 +80,14 @@ export async function* collectClips(
   layout: Layout,
   { progress }: Pick<InputOptions, 'progress'>,
 ): AsyncGenerator<Clip, number, undefined> {
+  const { width, height } = layout.size;
+  const inspected = new ClipPictures();
   let samples = 0;
   for await (const picture of pictures) {
     samples += 1;
     progress(Math.min(samples, total), total);
-    const clip = clips.add(layout.cellsOf(picture, { x: 0, y: 0 }));
+    const finding = inspected.add({ luma: picture, width, height });
+    const clip = clips.add(layout.cellsOf(picture, finding.shift), finding);
     if (clip) yield clip;
   }
   return samples;

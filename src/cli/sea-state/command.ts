@@ -55,10 +55,10 @@ export async function runSeaState(
   const results: unknown[] = [];
   let count = 0;
   for await (const clip of readInput(path, input)) {
-    const { fromS, series } = clip;
+    const { fromS, series, findings } = clip;
     count += 1;
     // Nobody says on which side of a time stack the shore is.
-    const estimate = estimateSeaState(series, { isShoreKnown: !isTimestack });
+    const estimate = estimateSeaState(series, { isShoreKnown: !isTimestack, findings });
     if (options.plot !== undefined) {
       const { plotClip } = await import('./plot.ts');
       await plotClip(plotFile(options.plot, count), path, clip, estimate);

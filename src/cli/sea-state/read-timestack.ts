@@ -27,7 +27,10 @@ export async function* readTimestack(
     const shape = { columns: 1, rows, cellAspect: null, rateHz: fps ?? SAMPLE_HZ };
     const clips = new ClipCollector(shape, windowS ?? DEFAULT_WINDOW_S, () => NO_GAPS);
     for (let sample = 0; sample < width; sample += 1) {
-      const clip = clips.add(Uint8Array.from({ length: rows }, (_, y) => image[y * width + sample] ?? 0));
+      const clip = clips.add(
+        Uint8Array.from({ length: rows }, (_, y) => image[y * width + sample] ?? 0),
+        null,
+      );
       if (clip) yield clip;
     }
     const last = clips.end();

@@ -1,5 +1,6 @@
 // Longer than 300 lines because the limits are valid only for these signals, measured at 512x288: they are kept in one
 // file.
+import { QUALITY_LIMITS } from '../../base/quality-limits.ts';
 import type { QualityReason, QualityReport, QualitySignals } from '../protocol.ts';
 import type { Size } from './decode.ts';
 
@@ -18,7 +19,7 @@ const FIRST_SEA_ROW = 6;
 
 // Limits of the signals, set on 427 real frames of three surf cameras: docs/quality-gate.md has the distributions.
 /** A pixel counts as glare if red, green and blue are all at least this, 0..255. */
-const GLARE_LEVEL = 250;
+const GLARE_LEVEL = QUALITY_LIMITS.glareLevel;
 /** Smallest luma step over four rows that counts as an edge, 0..255. */
 const MIN_EDGE_STEP = 20;
 /** With fewer edges in a frame, its sharpness is unknown. */
@@ -26,7 +27,7 @@ const MIN_EDGES = 40;
 /** A cell is smooth below this mean squared Laplacian, squared luma. */
 const SMOOTH_LAPLACIAN_SQ = 5;
 /** A cell is blank below this mean luma step between its neighbouring 4x3 pixel means, 0..255. */
-const BLANK_STEP = 1;
+const BLANK_STEP = QUALITY_LIMITS.blankStep;
 /** A row counts as filled by the decoder if its red and its blue vary by at most this; in real rows by at least 8. */
 const MAX_FILL_RANGE = 6;
 
@@ -39,13 +40,13 @@ interface Scale {
 
 /** One scale for each quality reason, in the units of `QualitySignals`. */
 const SCALES = {
-  glare01: { clean: 0, limit: 0.05, worst: 0.5 },
+  glare01: { clean: 0, limit: QUALITY_LIMITS.glare01, worst: 0.5 },
   meanLuma: { clean: 80, limit: 40, worst: 8 },
   sharpness01: { clean: 0.7, limit: 0.46, worst: 0.25 },
   laplacianVariance: { clean: 60, limit: 15, worst: 2 },
-  blockStd: { clean: 8, limit: 5, worst: 1 },
+  blockStd: { clean: 8, limit: QUALITY_LIMITS.blockStd, worst: 1 },
   obstruction01: { clean: 0.1, limit: 0.33, worst: 0.8 },
-  covered01: { clean: 0.05, limit: 0.16, worst: 0.6 },
+  covered01: { clean: 0.05, limit: QUALITY_LIMITS.covered01, worst: 0.6 },
   damage01: { clean: 0, limit: 0.01, worst: 0.5 },
 } as const satisfies Partial<Record<keyof QualitySignals, Scale>>;
 

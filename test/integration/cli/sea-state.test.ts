@@ -26,6 +26,7 @@ interface Clip {
     readonly sets: number | null;
     readonly set_interval_s: number | null;
   } | null;
+  readonly warnings: readonly string[];
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'swellsight-sea-state-'));
@@ -224,6 +225,22 @@ describe.skipIf(waves === null)('sea-state of real films and time stacks', () =>
       status: 'rejected',
       reasons: ['seaward'],
     });
+  }, 60_000);
+
+  it('Boomerang Beach with a camera that sways: the same period', async () => {
+    // 7 s from side to side, up to 5 pixels of the small picture: more than the waves move most cells.
+    const swaying = version('sway.mkv', 'crop=iw-12:ih-8:6+3*sin(n/2.2):4+2*cos(n/2.2)');
+    const { period, breaking, warnings } = await measureOne(swaying);
+    expect(Math.abs((period?.peak_s ?? 0) - 13.7)).toBeLessThan(0.6);
+    expect(breaking?.white_share).toBeLessThan(0.06);
+    expect(warnings).toEqual([]);
+  }, 60_000);
+
+  it('Boomerang Beach with a camera that is turned, and in fog: refused', async () => {
+    const turned = version('turned.mkv', "crop=iw-32:ih:'if(lt(n,250),0,32)':0");
+    expect((await measureOne(turned)).reasons).toEqual(['view_changed']);
+    const fog = version('fog.mkv', 'lutyuv=y=val*0.01+190');
+    expect((await measureOne(fog)).reasons).toEqual(['fog', 'no_water']);
   }, 60_000);
 
   it('Fuengirola: refused, also when it plays in a loop', async () => {

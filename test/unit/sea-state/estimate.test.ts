@@ -4,7 +4,7 @@ import { estimateSeaState } from '../../../src/sea-state/estimate.ts';
 import type { PixelSeries } from '../../../src/sea-state/types.ts';
 import { randomSea, reversed, type SeaTrain } from '../../fixtures/random-sea.ts';
 
-const estimate = (series: PixelSeries) => estimateSeaState(series, { isShoreKnown: true });
+const estimate = (series: PixelSeries) => estimateSeaState(series, { isShoreKnown: true, findings: null });
 const SWELL: readonly SeaTrain[] = [{ periodS: 12, amount: 1 }];
 /** Half a frequency bin at this period, seconds: segments of 128 s. */
 const halfBinS = (periodS: number): number => periodS ** 2 / 128 / 2;
@@ -59,7 +59,10 @@ describe('estimateSeaState', () => {
   });
 
   it('answers reversed frames when nobody knows where the shore is', () => {
-    const { period } = estimateSeaState(reversed(randomSea({ trains: SWELL })), { isShoreKnown: false });
+    const { period } = estimateSeaState(reversed(randomSea({ trains: SWELL })), {
+      isShoreKnown: false,
+      findings: null,
+    });
     expect(Math.abs((period?.peakS ?? 0) - 12)).toBeLessThan(1);
   });
 
