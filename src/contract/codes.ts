@@ -127,6 +127,10 @@ export const WARNINGS = {
     'a second wave train has nearly the energy of the first: which of them dominates may be chance',
     'read second_s too',
   ),
+  unregistered: text(
+    'the pictures have no static part: sway of the camera is not corrected',
+    'let some land or the horizon stand in the picture',
+  ),
   frames_rejected: text(
     'the quality gate rejected some frames of the burst',
     'clean the lens if this happens often',

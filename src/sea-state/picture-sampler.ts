@@ -1,5 +1,6 @@
 import type { Polygon } from '../config/schema.ts';
 import type { GreyPicture } from '../vision/protocol.ts';
+import { ClipPictures, summariseFindings, type PictureFinding } from './clip-pictures.ts';
 import { layoutOf, type Layout, type ShoreLine } from './layout.ts';
 import type { TimedSamples } from './resample.ts';
 
@@ -28,6 +29,8 @@ export class PictureSampler {
   #values = new Uint8Array(0);
   #first: Uint8Array | null = null;
   readonly #timesS: number[] = [];
+  readonly #pictures = new ClipPictures();
+  readonly #findings: PictureFinding[] = [];
   #startMs = 0;
 
   constructor(options: SamplerOptions) {
@@ -48,7 +51,9 @@ export class PictureSampler {
     const isSameSize = this.#size?.width === width && this.#size.height === height;
     const isTooSoon = timeS < (this.#timesS.at(-1) ?? -1) + MIN_STEP_SHARE / this.#rateHz;
     if (!isSameSize || isTooSoon || at + cells > this.#values.length) return false;
-    const sample = this.#layout.cellsOf(luma, { x: 0, y: 0 });
+    const finding = this.#pictures.add(picture);
+    this.#findings.push(finding);
+    const sample = this.#layout.cellsOf(luma, finding.shift);
     this.#first ??= sample;
     this.#values.set(sample, at);
     if (this.#isInside)
@@ -90,6 +95,7 @@ export class PictureSampler {
       rows,
       cellAspect,
       wantedHz: this.#rateHz,
+      findings: summariseFindings(this.#findings),
       timesS: Float64Array.from(this.#timesS),
       values,
     };

@@ -1,5 +1,5 @@
 import { median } from '../base/statistics.ts';
-import type { PixelSeries } from './types.ts';
+import type { ClipFindings, PixelSeries } from './types.ts';
 
 /** Samples at the times at which the frames really came. */
 export interface TimedSamples extends Pick<PixelSeries, 'columns' | 'rows' | 'cellAspect'> {
@@ -9,6 +9,7 @@ export interface TimedSamples extends Pick<PixelSeries, 'columns' | 'rows' | 'ce
   readonly timesS: Float64Array;
   /** `[samples, rows, columns]`. */
   readonly values: Uint8Array;
+  readonly findings: ClipFindings;
 }
 
 /** A rate that is lower than the wanted one by less than this is jitter. */

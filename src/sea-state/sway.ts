@@ -1,5 +1,11 @@
 import { correlate, frameField, newScratch, whitenSpectrum } from '../calibration/view/correlation.ts';
-import { emptyGrid, GRID_HEIGHT, GRID_WIDTH } from '../calibration/view/edge-field.ts';
+import {
+  emptyGrid,
+  GRID_HEIGHT,
+  GRID_WIDTH,
+  overlayWeights,
+  sampleGrid,
+} from '../calibration/view/edge-field.ts';
 import { Fourier, type ComplexGrid } from '../calibration/view/fourier.ts';
 import type { GreyPicture } from '../vision/protocol.ts';
 import type { Shift } from './layout.ts';
@@ -53,6 +59,10 @@ export class SwayTracker {
   readonly #sum = emptyGrid();
   readonly #reference = emptyGrid();
   readonly #raw = emptyGrid();
+  #firstGrid: Float64Array | null = null;
+  /** Privacy masks do not sway with the scene: 0 around them; null without masks. */
+  #weights: Float64Array | null = null;
+  #pictures = 0;
   #registered = 0;
   #elsewhere = 0;
   #usualScore = 0;
@@ -60,12 +70,15 @@ export class SwayTracker {
   #last: Shift = { x: 0, y: 0 };
 
   add(picture: GreyPicture): Registration {
-    const { field, strength } = frameField(picture, 1, null, this.#scratch);
+    this.#findMasks(picture);
+    const { field, strength } = frameField(picture, 1, this.#weights, this.#scratch);
+    // A picture without any edge.
+    if (strength === 0) return { shift: this.#last, isRegistered: false, hasMoved: false };
     this.#fourier.transform(field);
     copyGrid(field, this.#raw);
     if (this.#registered === 0) {
       this.#learn({ x: 0, y: 0 }, 1, strength);
-      return { shift: this.#last, isRegistered: strength > 0, hasMoved: false };
+      return { shift: this.#last, isRegistered: true, hasMoved: false };
     }
     const { surface } = this.#scratch;
     correlate(this.#fourier, this.#reference, whitenSpectrum(field), surface);
@@ -88,6 +101,16 @@ export class SwayTracker {
     const hasMoved = this.#elsewhere >= MOVED_PICTURES;
     if (hasMoved) this.#restart();
     return { shift: this.#last, isRegistered: false, hasMoved };
+  }
+
+  /** Compares the first two pictures; with masks, the second one begins the reference again. */
+  #findMasks(picture: GreyPicture): void {
+    this.#pictures += 1;
+    if (this.#pictures === 1) this.#firstGrid = sampleGrid(picture, 1);
+    if (this.#pictures !== 2 || this.#firstGrid === null) return;
+    this.#weights = overlayWeights([this.#firstGrid, sampleGrid(picture, 1)]);
+    this.#firstGrid = null;
+    if (this.#weights) this.#restart();
   }
 
   #isLost(score: number, strength: number): boolean {

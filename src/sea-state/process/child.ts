@@ -15,7 +15,7 @@ async function measure({ samples }: Extract<Job, { type: 'measure' }>): Promise<
   const values = await buffer(process.stdin);
   const series = resample({ ...samples, values });
   // The columns of a grid run down the picture, and people draw lines from the sea to the shore.
-  const estimate = estimateSeaState(series, { isShoreKnown: true });
+  const estimate = estimateSeaState(series, { isShoreKnown: true, findings: samples.findings });
   const { user, system } = process.cpuUsage();
   const stack = timeStackOf(series, estimate.cells);
   return { estimate, stack, missing: series.missing, cpuMs: (user + system) / 1000 };

@@ -8,7 +8,9 @@ import { randomSea } from '../../fixtures/random-sea.ts';
 const signal = new AbortController().signal;
 const seaOf = (periodS: number): TimedSamples => {
   const { samples, rateHz, ...sea } = randomSea({ trains: [{ periodS, amount: 1 }], durationS: 300 });
-  return { ...sea, wantedHz: rateHz, timesS: Float64Array.from({ length: samples }, (_, at) => at / rateHz) };
+  const findings = { faults: [], hasMoved: false, isRegistered: true };
+  const timesS = Float64Array.from({ length: samples }, (_, at) => at / rateHz);
+  return { ...sea, wantedHz: rateHz, timesS, findings };
 };
 const wavesProcesses = (): readonly number[] => descendants('sea-state/process/child');
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../../src/base/random.ts';
 import { ClipPictures, summariseFindings } from '../../../src/sea-state/clip-pictures.ts';
 import type { Shift } from '../../../src/sea-state/layout.ts';
-import type { GreyPicture } from '../../../src/vision/protocol.ts';
+import { MASK_GREY, type GreyPicture } from '../../../src/vision/protocol.ts';
 
 const WIDTH = 320;
 const HEIGHT = 180;
@@ -104,6 +104,13 @@ describe('ClipPictures', () => {
   ])('follows %s to less than a pixel', (_what, shift) => {
     const { findings, summary } = inspect({ shift, waterFrom: 120 });
     expect(summary).toEqual({ faults: [], hasMoved: false, isRegistered: true });
+    expect(errorsOf(findings, shift)).toBeLessThan(1);
+  });
+
+  it('follows the scene and not a privacy mask', () => {
+    const shift = (i: number): Shift => ({ x: 5 * Math.sin(i / 9), y: 0 });
+    const grey = (level: number, x: number, y: number): number => (x > 180 && y < 110 ? MASK_GREY : level);
+    const { findings } = inspect({ shift, grey, waterFrom: 120 });
     expect(errorsOf(findings, shift)).toBeLessThan(1);
   });
 
