@@ -34,7 +34,7 @@ export const ERROR_CODES = {
     'the tide cannot be predicted from these constituents, or the file of a tide station is invalid',
     'see docs/geometry.md for the tide',
   ),
-  usage: permanent('the command line has an unknown or a wrong option', 'see `swellsight --help`'),
+  usage: permanent('the command line has an unknown or a wrong option', 'see the same command with --help'),
   agent_unreachable: transient(
     'the command line cannot connect to the agent',
     'check that the agent runs and that --url (or http.host and http.port) is right',
@@ -436,7 +436,7 @@ export const ERROR_CODES = {
   request_streams_full: transient('the limit of event streams is reached', 'end one, or try again later'),
   label_refused: permanent(
     'this observation cannot have a label',
-    'label an observation that is measured or uncalibrated',
+    'label an observation with the status measured',
   ),
 } as const satisfies Record<string, { retryable: boolean; meaning: string; hint: string }>;
 

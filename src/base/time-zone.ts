@@ -72,7 +72,8 @@ export function formatLocalTime(atMs: number, timezone: string): string {
   const time = new Date(atMs).toLocaleString('sv-SE', {
     timeZone: timezone,
     dateStyle: 'short',
-    timeStyle: 'short',
+    // Without seconds where there are none: slots of less than a minute would look equal.
+    timeStyle: atMs % 60_000 === 0 ? 'short' : 'medium',
   });
   return `${time} ${timezone}`;
 }

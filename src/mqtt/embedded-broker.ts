@@ -151,10 +151,12 @@ export class EmbeddedBroker {
     socket.setNoDelay(true);
     const limited = socket.pipe(new PacketLimit(MAX_PACKET_BYTES));
     limited.on('error', (error) => {
-      this.#log.warn(
-        { reason: error.message },
-        'disconnected a client that sent an invalid or too large packet',
-      );
+      // An abort is no fault of the client: the broker has ended the connection.
+      if (error.name !== 'AbortError')
+        this.#log.warn(
+          { reason: error.message },
+          'disconnected a client that sent an invalid or too large packet',
+        );
       socket.destroy();
     });
     socket.on('error', () => limited.destroy());

@@ -143,9 +143,11 @@ async function findTarget(
 }
 
 function labelBody(id: string, heightText: string | undefined, options: LabelOptions) {
-  const heightM = Number(heightText?.replace(/\s*m$/i, '').replace(',', '.'));
-  if (heightText === undefined || heightText.trim() === '' || !Number.isFinite(heightM))
-    throw new AgentError('usage', `${JSON.stringify(heightText ?? '')} is not a height in metres`);
+  if (heightText === undefined)
+    throw new AgentError('usage', 'the height in metres is missing: swellsight label OBSERVATION HEIGHT');
+  const heightM = Number(heightText.replace(/\s*m$/i, '').replace(',', '.'));
+  if (heightText.trim() === '' || !Number.isFinite(heightM))
+    throw new AgentError('usage', `${JSON.stringify(heightText)} is not a height in metres`);
   const { observer, note } = options;
   return {
     observation_id: id,

@@ -25,13 +25,16 @@ export async function showStatus(options: AgentOptions, terminal: Terminal): Pro
   const failure = found.link?.failure ?? null;
   const reason = failure === null ? '' : `: ${failure.message}`;
   const connection = since === null ? `not connected${reason}` : `connected since ${since}`;
+  // The heartbeat may be older than the states of the cameras below.
+  const ageS = Math.max(0, (Date.now() - Date.parse(health.at)) / 1000);
   const speed = inference.p50_ms === null ? '' : `, ${inference.p50_ms.toFixed(0)} ms per frame`;
   terminal.out(
     formatTable([
-      ['state', `${found.status}, for ${formatAge(health.uptime_s)}`],
+      ['state', `${found.status}, for ${formatAge(health.uptime_s + ageS)}`],
       ['device', `${info.site}/${info.device}, agent ${info.agent_version}`],
       ['model', `${active} on ${inference.provider ?? 'no provider'}${speed}`],
       ['broker', `${link.broker ?? 'none'}, ${connection}`],
+      ['heartbeat', `${formatAge(ageS)} ago, with outbox, memory and degraded`],
       ['outbox', `${String(outbox.depth)} waiting, ${String(outbox.dropped_total)} dropped`],
       ['memory', `${memory.rss_mb.toFixed(0)} MB, vision ${memory.vision_rss_mb?.toFixed(0) ?? '-'} MB`],
       ['degraded', degraded.length === 0 ? 'no' : degraded.join(', ')],

@@ -49,6 +49,7 @@ describe('commands for a running agent', () => {
     expect(stdout).toMatch(/period 13\.7 s \(12\.6 to 14\.5 s\), .* ago/);
     expect(code).toBe(0);
     expect(stdout).toMatch(/state +online/);
+    expect(stdout).toMatch(/heartbeat +\d+ \w+ ago/);
     expect(stdout).toMatch(
       /camera north +up +every 60 s +usual height 1\.20 m \(0\.90 to 1\.50, median of the labels\), \d+ \w+ ago +3 labels, 5 more sessions needed/,
     );
@@ -108,7 +109,12 @@ describe('commands for a running agent', () => {
     expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4, observer: 'ana' }]);
     expect((await cli('label', OBSERVATION_ID, '--remove')).code).toBe(0);
     expect((await cli('label', OBSERVATION_ID, 'high')).code).toBe(2);
-    expect((await cli('label', OBSERVATION_ID)).code).toBe(2);
+    const missing = await cli('label', OBSERVATION_ID);
+    expect([missing.code, missing.stderr]).toEqual([
+      2,
+      expect.stringContaining('the height in metres is missing'),
+    ]);
+    expect(missing.stderr).toContain('--help');
     const tooHigh = await cli('label', OBSERVATION_ID, '99');
     expect([tooHigh.code, tooHigh.stderr.includes('height_m')]).toEqual([2, true]);
   });

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect } from 'mqtt';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentApi } from '../../../src/contract/api.ts';
@@ -14,10 +15,12 @@ import { silentLog } from '../../fixtures/store.ts';
 describe('EmbeddedBroker', () => {
   let broker: EmbeddedBroker;
   let port: number;
+  const warnings: unknown[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(JSON.parse(line)) });
   const sockets: Socket[] = [];
 
   beforeEach(async () => {
-    broker = new EmbeddedBroker({ host: '127.0.0.1', port: 0 }, { log: silentLog });
+    broker = new EmbeddedBroker({ host: '127.0.0.1', port: 0 }, { log });
     ({ port } = await broker.start());
   });
   afterEach(async () => {
@@ -52,6 +55,10 @@ describe('EmbeddedBroker', () => {
     await until(() => output.includes('swellsight/x external'), 'the external message');
     await link.stop();
     await until(() => output.includes('stopped'), 'stopped');
+    const { link: connected } = startLink(linkOptions(url(), { protocolVersion: 4 }));
+    await until(() => connected.connected, 'a client during the stop');
+    await broker.stop();
+    expect(warnings).toEqual([]);
     sub.kill();
   });
 
