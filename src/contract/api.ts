@@ -73,7 +73,7 @@ export interface AgentApi {
    * `camera_unknown`, `sea_state_unavailable`, `sea_state_busy`, and as the store does.
    */
   measureSeaState(camera: string, durationS: number | null, signal: AbortSignal): Promise<SeaStateRecord>;
-  /** Throws `camera_unknown`, `usage` for an invalid cursor, and as the store does. */
+  /** Also of a camera that was removed. Throws `camera_unknown`, `usage` for an invalid cursor, and as the store does. */
   seaStates(query: {
     readonly camera: string;
     readonly fromMs?: number;

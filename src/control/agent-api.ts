@@ -73,6 +73,10 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     });
   };
 
+  /** Also a camera that was removed, while its sea states are stored. */
+  const cameraWithSeaStates = (camera: string): string =>
+    store.seaStates.newest(camera) ? camera : runner(camera).id;
+
   const calibration = (camera: string): SiteCalibration => {
     const found = cameras.calibrationOf(runner(camera).id);
     if (found) return found;
@@ -114,9 +118,9 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
       if (!parts.clips) throw new AgentError('sea_state_unavailable', `the camera ${id} takes no clips`);
       return parts.clips.measure(id, durationS, signal);
     },
-    seaStates: (query) => store.seaStates.query({ ...query, camera: runner(query.camera).id }),
+    seaStates: (query) => store.seaStates.query({ ...query, camera: cameraWithSeaStates(query.camera) }),
     seaStatePicture: async (camera, id, picture) => {
-      const { id: known } = runner(camera);
+      const known = cameraWithSeaStates(camera);
       const record = id === 'latest' ? store.seaStates.newest(known) : store.seaStates.find(known, id);
       if (!record) throw new AgentError('sea_state_unknown', `the camera ${known} has no sea state ${id}`);
       const png = await parts.clips?.picture(record, picture);

@@ -131,8 +131,9 @@ export class CameraSet {
     const reason = new AgentError('capture_busy', 'the camera was changed', { hint: 'try again' });
     before.leave(LEAVE_WITHIN_MS, reason);
     this.runners.set(settings.id, runner);
-    this.#deps.seaStates.open(settings);
-    if (!isSameSource(before.settings, settings)) {
+    const isNewSource = !isSameSource(before.settings, settings);
+    this.#deps.seaStates.open(settings, isNewSource);
+    if (isNewSource) {
       this.#startSelfLabelling(settings);
       this.#deps.link.setState(`camera/${settings.id}/state`, runner.state());
     }

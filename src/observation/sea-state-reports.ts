@@ -47,6 +47,8 @@ interface Known {
   readonly newest: SeaStateRecord | null;
   /** The newest record with a period. */
   readonly measured: SeaStateRecord | null;
+  /** When its clip ended, if that was in this run. */
+  readonly endMonoMs: number | null;
 }
 
 /** The records of clips: stores and publishes them, and gives their period to the observations that follow. */
@@ -58,15 +60,22 @@ export class SeaStateReports {
     this.#deps = deps;
   }
 
-  /** Call it when a camera was added, or its settings changed. Publishes its newest record. */
-  open(settings: CameraSettings): void {
+  /**
+   * Call it when a camera was added, or its settings changed. Publishes its newest record. `isNewSource`: the camera of this id
+   * is another one than before, so that former clips give no period.
+   */
+  open(settings: CameraSettings, isNewSource = false): void {
     const { store, link } = this.#deps;
-    const { id } = settings;
+    const { id, kind } = settings;
     const maxAgeMs = MAX_AGE_INTERVALS * this.#intervalMs(settings);
     const newest = store.seaStates.newest(id);
     // A clip is shorter than two intervals.
     const fromMs = this.#deps.clock.nowMs() - 2 * maxAgeMs;
-    this.#cameras.set(id, { maxAgeMs, newest, measured: store.seaStates.newestMeasured(id, fromMs) });
+    const found = isNewSource ? null : store.seaStates.newestMeasured(id, fromMs);
+    const measured = found?.simulated === (kind === 'simulated') ? found : null;
+    const before = this.#cameras.get(id);
+    const endMonoMs = measured && before?.measured?.id === measured.id ? before.endMonoMs : null;
+    this.#cameras.set(id, { maxAgeMs, newest, measured, endMonoMs });
     if (newest) link.setState(topicOf(id), newest);
   }
 
@@ -81,6 +90,7 @@ export class SeaStateReports {
     const { store, log, onSeaState } = this.#deps;
     const record = store.appendSeaState(draft);
     const { camera, id, seq, status, reasons, period, simulated } = record;
+    const { mono_ms: monoMs, duration_s: durationS } = record;
     log.info(
       {
         ...{ camera, id, seq, status },
@@ -93,8 +103,10 @@ export class SeaStateReports {
     const known = this.#cameras.get(camera);
     // The last clip of a camera that was removed meanwhile: its topics stay cleared.
     if (known) {
-      const measured = status === 'measured' ? record : known.measured;
-      this.#cameras.set(camera, { ...known, newest: record, measured });
+      // The scene of a simulated camera may run faster than the clock: its clips end earlier than `duration_s` says.
+      const endMonoMs = Math.min(this.#deps.clock.monoMs(), monoMs + durationS * 1000);
+      const measured = status === 'measured' ? { measured: record, endMonoMs } : {};
+      this.#cameras.set(camera, { ...known, newest: record, ...measured });
       this.#publish(record);
     }
     onSeaState(record);
@@ -114,9 +126,10 @@ export class SeaStateReports {
 
   /** The period for an observation that is made now: nulls when the newest one is older than two intervals of the clips. */
   period(camera: string): WavePeriod {
-    const { measured, maxAgeMs } = this.#cameras.get(camera) ?? {};
-    if (!measured || maxAgeMs === undefined) return NO_PERIOD;
-    const ageMs = this.#ageMs(measured);
+    const known = this.#cameras.get(camera);
+    if (!known?.measured) return NO_PERIOD;
+    const { measured, endMonoMs, maxAgeMs } = known;
+    const ageMs = endMonoMs === null ? this.#ageMs(measured) : this.#deps.clock.monoMs() - endMonoMs;
     if (ageMs === null || ageMs > maxAgeMs) return NO_PERIOD;
     const { peak_s: period_s, low_s, high_s } = measured.period;
     return {
@@ -147,7 +160,7 @@ export class SeaStateReports {
     link.setState(topicOf(record.camera), { ...record, published_at });
   }
 
-  /** Time since the end of the clip; null when the clocks do not tell. */
+  /** Time since the end of a clip of a former run; null when the clocks do not tell. */
   #ageMs({
     boot_id: bootId,
     mono_ms: monoMs,
@@ -157,7 +170,6 @@ export class SeaStateReports {
     const { clock } = this.#deps;
     const sinceStartMs =
       bootId === this.#deps.bootId ? clock.monoMs() - monoMs : clock.nowMs() - Date.parse(at);
-    // The scene of a simulated camera may run faster than the clock, so a clip may be longer than the time since its start.
     return sinceStartMs < 0 ? null : Math.max(0, sinceStartMs - durationS * 1000);
   }
 

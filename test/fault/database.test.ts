@@ -17,7 +17,7 @@ import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
 import type { StoreFault } from '../../src/store/file/file-watch.ts';
-import { acknowledge, burstFeatures, draft, openStore } from '../fixtures/store.ts';
+import { acknowledge, burstFeatures, draft, openStore, seaStateDraft } from '../fixtures/store.ts';
 import { useStore, type OpenedStore } from '../fixtures/use-store.ts';
 
 /** Overwrites a part of the file with bytes that are no valid page. */
@@ -104,6 +104,29 @@ describe('a damaged database file', () => {
       expect(quarantined()).toHaveLength(1);
     },
   );
+
+  it('keeps unsent sea states of a file whose records are damaged, with their numbers', () => {
+    const { store } = state;
+    const records = Array.from({ length: 3 }, () => store.appendSeaState(seaStateDraft()));
+    acknowledge(store.outbox, store.outbox.next(1, new Set()), state.clock.nowMs());
+    fill(store, 100);
+    store.close();
+    const db = new Database(path, { readonly: true });
+    const [page] = db
+      .prepare<[], { pgoffset: number; pgsize: number }>(
+        `SELECT pgoffset, pgsize FROM dbstat WHERE name = 'sea_states' AND pagetype = 'leaf'`,
+      )
+      .all();
+    db.close();
+    overwrite(path, page!.pgoffset, page!.pgsize);
+    const after = state.reopen();
+    expect(after.recovered).not.toBeNull();
+    const waiting = after.outbox.next(1000, new Set()).filter(({ topic }) => topic.endsWith('/sea_state'));
+    expect(waiting.map(({ payload }) => JSON.parse(payload) as unknown)).toEqual(records.slice(1));
+    expect(after.seaStates.find('north', records[2]!.id)).toEqual(records[2]);
+    expect(after.appendSeaState(seaStateDraft()).seq).toBeGreaterThan(3);
+    after.close();
+  });
 
   it('recovers from a truncated file', () => {
     const { store } = state;

@@ -36,15 +36,22 @@ describe('SIGKILL while records are stored', () => {
       const db = new Database(join(dir.path, 'swellsight.db'));
       expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
       const rows = db
-        .prepare<[], { camera: string; seq: number; id: string }>('SELECT camera, seq, id FROM observations')
+        .prepare<[], { camera: string; seq: number; id: string }>(
+          `SELECT camera, seq, id FROM observations UNION ALL SELECT camera || '/sea_state', seq, id FROM sea_states`,
+        )
         .all();
       const depth = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM outbox').get()!.n;
-      const published = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM publications').get()!.n;
+      const published = db
+        .prepare<[], { n: number }>(
+          `SELECT (SELECT count(*) FROM publications)
+                + (SELECT count(*) FROM sea_states WHERE published_at_ms IS NOT NULL) AS n`,
+        )
+        .get()!.n;
       db.close();
       const stored = new Set(rows.map((row) => `${row.camera} ${row.seq} ${row.id}`));
       expect(printed.length).toBeGreaterThan(100);
       expect(printed.filter((line) => !stored.has(line))).toEqual([]);
-      for (const camera of ['north', 'south']) {
+      for (const camera of ['north', 'south', 'north/sea_state']) {
         const numbers = rows.filter((row) => row.camera === camera).map(({ seq }) => seq);
         expect(numbers.toSorted((a, b) => a - b)).toEqual(numbers.map((_, n) => n + 1));
       }

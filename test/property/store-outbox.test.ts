@@ -3,20 +3,29 @@ import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
-import { acknowledge, draft, ManualClock, memoryDir, NO_FEATURES, openStore } from '../fixtures/store.ts';
+import {
+  acknowledge,
+  draft,
+  ManualClock,
+  memoryDir,
+  NO_FEATURES,
+  openStore,
+  seaStateDraft,
+} from '../fixtures/store.ts';
 
 const MAX_MESSAGES = 6;
-const CAMERAS = ['north', 'south'] as const;
+/** Each has numbers of its own. */
+const SERIES = ['north', 'south', 'north/sea_state'] as const;
 
 type Step =
-  | { readonly do: 'append'; readonly camera: (typeof CAMERAS)[number] }
+  | { readonly do: 'append'; readonly series: (typeof SERIES)[number] }
   | { readonly do: 'append_twice' | 'reopen' | 'age' | 'unknown' }
   | { readonly do: 'acknowledge' | 'reject'; readonly pick: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
-    arbitrary: fc.record({ do: fc.constant('append' as const), camera: fc.constantFrom(...CAMERAS) }),
+    arbitrary: fc.record({ do: fc.constant('append' as const), series: fc.constantFrom(...SERIES) }),
   },
   {
     weight: 4,
@@ -31,7 +40,7 @@ class Model {
   acknowledged: string[] = [];
   rejected: string[] = [];
   dropped = 0;
-  seq: Record<string, number> = { north: 0, south: 0 };
+  seq: Record<string, number> = { north: 0, south: 0, 'north/sea_state': 0 };
 }
 
 const nameOf = (entry: { stream: string; seq: number }): string => `${entry.stream}/${entry.seq}`;
@@ -73,10 +82,14 @@ function runStep(
   const { outbox } = state.store;
   switch (each.do) {
     case 'append': {
-      const record = state.store.append(draft({ camera: each.camera }), NO_FEATURES);
-      model.seq[each.camera] = (model.seq[each.camera] ?? 0) + 1;
-      expect(record.seq).toBe(model.seq[each.camera]);
-      model.queue.push(`camera:${each.camera}/${record.seq}`);
+      const { series } = each;
+      const record =
+        series === 'north/sea_state'
+          ? state.store.appendSeaState(seaStateDraft({ camera: 'north' }))
+          : state.store.append(draft({ camera: series }), NO_FEATURES);
+      model.seq[series] = (model.seq[series] ?? 0) + 1;
+      expect(record.seq).toBe(model.seq[series]);
+      model.queue.push(`camera:${series}/${record.seq}`);
       break;
     }
     case 'append_twice': {

@@ -39,7 +39,7 @@ describe('/api/v1/cameras/{id}/sea-state', () => {
 
   it('pages through 1,000 records, each once, newest first, and has all of them as a table', async () => {
     const records = append(1000);
-    append(3, 'south');
+    append(3, 'removed');
     const { ask } = await serve();
     const ids: string[] = [];
     for (let cursor: string | null = ''; cursor !== null;) {
@@ -57,6 +57,9 @@ describe('/api/v1/cameras/{id}/sea-state', () => {
     const range = `from=${isoTime(60_000)}&to=${isoTime(180_000)}`;
     expect((await ask('GET', `${PATH}?${range}`)).json()['sea_states']).toHaveLength(2);
     expect((await ask('GET', `${PATH}.csv?${range}`)).text.trimEnd().split('\r\n')).toHaveLength(3);
+    // A removed camera keeps its history.
+    const removed = await ask('GET', '/api/v1/cameras/removed/sea-state');
+    expect(removed.json()['sea_states']).toHaveLength(3);
   });
 
   it('refuses what it cannot answer with a clear problem', async () => {

@@ -98,6 +98,30 @@ describe('SeaStateReports', () => {
     expect(reports.period('north')).toEqual(NO_PERIOD);
   });
 
+  it('forgets the period when another camera takes the place of the former one', () => {
+    const { reports } = start();
+    state.clock.advance(10 * MINUTE_MS);
+    reports.add(clip());
+    state.clock.advance(MINUTE_MS);
+    reports.open({ ...settings(), timeoutS: 3 });
+    expect(reports.period('north').period_age_s).toBe(60);
+    reports.open({ ...settings(), url: 'rtsp://other' }, true);
+    expect(reports.period('north')).toEqual(NO_PERIOD);
+    expect(reports.newest('north')).not.toBeNull();
+    // A simulated period is never one of a real camera, also after a restart.
+    reports.add(clip({ simulated: true }));
+    const { reports: after } = start();
+    expect(after.period('north')).toEqual(NO_PERIOD);
+  });
+
+  it('counts the age of a clip whose scene ran faster than the clock from its real end', () => {
+    const { reports } = start();
+    state.clock.advance(10 * MINUTE_MS);
+    reports.add(clip({ mono_ms: state.clock.monoMs() - 64_000 }));
+    state.clock.advance(5 * MINUTE_MS);
+    expect(reports.period('north').period_age_s).toBe(300);
+  });
+
   it('keeps the topic of a removed camera clear when its last clip ends later', () => {
     const { reports, states, records } = start();
     reports.close('north');
