@@ -122,11 +122,23 @@ describe('HTTP API of a running agent', () => {
       '/api/v1/cameras/sea/labels',
       '/api/v1/observations?camera=sea&status=measured&limit=2',
       '/api/v1/observations.csv?camera=sea&limit=2',
+      '/api/v1/cameras/sea/sea-state?limit=2',
+      '/api/v1/cameras/sea/sea-state.csv?limit=2',
     ])
       await request(200, 'GET', path);
     const page = await request(200, 'GET', '/', { headers: { accept: 'text/html' } });
     expect(page.text).toContain('href="/docs"');
     expect((await request(200, 'GET', '/openapi.json')).json()).toEqual(openApi());
+  });
+
+  it('has no sea state of a camera without clips', async () => {
+    await request(409, 'POST', '/api/v1/cameras/sea/sea-state?durationS=300');
+    await request(400, 'POST', '/api/v1/cameras/sea/sea-state?durationS=1');
+    for (const record of ['latest', UNKNOWN])
+      for (const picture of ['timestack.png', 'spectrum.png'])
+        await request(404, 'GET', `/api/v1/cameras/sea/sea-state/${record}/${picture}`);
+    for (const path of ['sea-state', 'sea-state.csv', 'sea-state/latest/spectrum.png'])
+      await request(404, 'GET', `/api/v1/cameras/nowhere/${path}`);
   });
 
   it('serves pages without inline scripts and without resources of other origins', async () => {
