@@ -11,6 +11,7 @@ import { identifiedSchemas } from '../../../src/contract/emit-schemas.ts';
 import { EVENT_CODE_NAMES, EVENT_TYPES } from '../../../src/contract/events.ts';
 import { channelOf, contractFault } from '../../fixtures/contract.ts';
 import { observation } from '../../fixtures/agent-api.ts';
+import { readDocument } from '../../fixtures/documents.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
 const generated = join(root, 'docs', 'generated');
@@ -73,6 +74,13 @@ describe('the AsyncAPI document', () => {
       );
       expect(operation?.reply()?.messages().all().length, name).toBe(2);
     }
+  });
+
+  it('has no topic and no command that docs/mqtt.md leaves out', () => {
+    const page = readDocument('docs/mqtt.md');
+    const topics = CHANNELS.map(({ address }) => address).filter((address) => !/^(\/|cmd)/.test(address));
+    for (const topic of topics) expect(page).toContain(`| \`…/${topic.replace('{camera}', '{cam}')}\` `);
+    for (const name of Object.keys(COMMAND_ARGS)) expect(page).toMatch(new RegExp(`^\\| .*\`${name}\``, 'm'));
   });
 
   it('promises no content type of MQTT 5, which the agent does not send', () => {
