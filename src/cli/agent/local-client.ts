@@ -1,3 +1,4 @@
+import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
 import { loadCommandSettings } from '../config.ts';
 import type { Terminal } from '../terminal.ts';
@@ -9,7 +10,14 @@ export async function openAgentClient(options: AgentOptions, terminal: Terminal)
     return createLocalClient(options, await loadCommandSettings(options, terminal), terminal);
   if (!terminal.env['SWELLSIGHT_CONFIG']) return new AgentClient(options, terminal);
   // A file that only the environment names, and that cannot be used, must not prevent a request without it.
-  const settings = await loadCommandSettings({}, terminal).catch(() => null);
+  const settings = await loadCommandSettings({}, terminal).catch((thrown: unknown) => {
+    const [message = ''] = asAgentError(thrown).message.split('\n');
+    if (options.json !== true && !hasAddress(options, terminal))
+      terminal.err(
+        `warning: address and token are not those of SWELLSIGHT_CONFIG: ${message} (swellsight check-config)`,
+      );
+    return null;
+  });
   return createLocalClient(options, settings, terminal);
 }
 
@@ -19,13 +27,15 @@ export function createLocalClient(
   settings: Settings | null,
   terminal: Terminal,
 ): AgentClient {
-  if (settings === null || options.url !== undefined || terminal.env['SWELLSIGHT_URL'] !== undefined)
-    return new AgentClient(options, terminal);
+  if (settings === null || hasAddress(options, terminal)) return new AgentClient(options, terminal);
   const { token } = settings.http;
   const hasToken = options.token !== undefined || options.tokenFile !== undefined || token === null;
   const url = localUrl(settings.http);
   return new AgentClient({ ...options, url, ...(hasToken ? {} : { token }) }, terminal);
 }
+
+const hasAddress = ({ url }: AgentOptions, { env }: Terminal): boolean =>
+  url !== undefined || env['SWELLSIGHT_URL'] !== undefined;
 
 /** The address at which a program on this machine reaches the agent. */
 export function localUrl({ host, port }: Settings['http']): string {

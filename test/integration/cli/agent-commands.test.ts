@@ -168,6 +168,12 @@ describe('commands for a running agent', () => {
     ).toBe(0);
     const refused = await runCli(['status', '--url', url]);
     expect(refused.stderr).toContain('--token-file');
+    writeFileSync(file, '{ http: { port: "8080" } }');
+    const ofOther = await runCli(['status'], { cwd: dir, env });
+    expect(ofOther.stderr).toMatch(
+      /^warning: address and token are not those of SWELLSIGHT_CONFIG: .* 1 fault/,
+    );
+    expect((await runCli(['status', '--url', url], { cwd: dir, env })).stderr).not.toContain('warning');
   });
 
   it('config drop asks the agent that holds the state directory', async () => {
