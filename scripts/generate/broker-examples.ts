@@ -4,13 +4,13 @@
  */
 export const BROKER_EXAMPLES = {
   'nothing listens there': [
-    'FAIL the broker is unreachable (connect ECONNREFUSED 10.0.0.9:1883) [mqtt_unreachable] -> check the port in mqtt.url, and that the broker runs',
+    'FAIL the broker is unreachable (connect ECONNREFUSED 10.0.0.9:1883) [mqtt_unreachable] -> check the port in mqtt.url (--broker), and that the broker runs',
   ],
   'the host name is wrong': [
-    'FAIL the broker is unreachable (getaddrinfo ENOTFOUND broker.invalid) [mqtt_unreachable] -> check the host name in mqtt.url, and the name server (DNS) of this machine',
+    'FAIL the broker is unreachable (getaddrinfo ENOTFOUND broker.invalid) [mqtt_unreachable] -> check the host name in mqtt.url (--broker), and the name server (DNS) of this machine',
   ],
   'mqtts:// to a port without TLS, or mqtt:// to a port with TLS': [
-    'FAIL the broker closed the connection without an answer (read ECONNRESET) [mqtt_unreachable] -> check the scheme and the port in mqtt.url: mqtt:// and mqtts:// (TLS) have ports of their own; the log of the broker may name the cause',
+    'FAIL the broker closed the connection without an answer (read ECONNRESET) [mqtt_unreachable] -> check the scheme and the port in mqtt.url (--broker): mqtt:// and mqtts:// (TLS) have ports of their own; the log of the broker may name the cause',
   ],
   'wrong user or password': [
     'FAIL the broker refused the connection (Connection refused: Not authorized) [mqtt_refused] -> check the user name, the password and the certificate for the broker',

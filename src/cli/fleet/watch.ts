@@ -158,7 +158,8 @@ function toRow(device: Device, nowMs: number): string[] {
     model ?? '-',
     candidate ?? '-',
     summary.failure ?? phase ?? '-',
-    formatAge(summary.last_heartbeat_age_s),
+    // The broker forgets the heartbeat of a device that is away.
+    summary.last_heartbeat_age_s === null ? '-' : formatAge(summary.last_heartbeat_age_s),
     [...invalid.map((topic) => `invalid ${topic}`), ...degraded].join(', ') || '-',
   ];
 }

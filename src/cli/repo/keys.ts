@@ -67,6 +67,9 @@ export async function initRepo(dir: string, options: RepoInitOptions, terminal: 
         ['pin on devices', `${created.trust_root} (model.trustRoot)`],
       ]),
     );
+    const { threshold = 1, keyIDs = [] } = root.signed.roles['root'] ?? {};
+    if (threshold === keyIDs.length)
+      terminal.err(`root needs all of its ${threshold} keys: when one is lost, nobody can sign a new root`);
     if (!created.encrypted) terminal.err('the keys have no passphrase; set one with --passphrase-file');
   }
   return EXIT.ok;

@@ -103,10 +103,10 @@ const CERTIFICATE_HINT =
   'set mqtt.ca (--ca) to the certificate of the authority that signed that of the broker; check its host name and dates';
 
 const HINTS = {
-  refusedPort: 'check the port in mqtt.url, and that the broker runs',
-  unknownHost: 'check the host name in mqtt.url, and the name server (DNS) of this machine',
+  refusedPort: 'check the port in mqtt.url (--broker), and that the broker runs',
+  unknownHost: 'check the host name in mqtt.url (--broker), and the name server (DNS) of this machine',
   hungUp:
-    'check the scheme and the port in mqtt.url: mqtt:// and mqtts:// (TLS) have ports of their own; the log of the broker may name the cause',
+    'check the scheme and the port in mqtt.url (--broker): mqtt:// and mqtts:// (TLS) have ports of their own; the log of the broker may name the cause',
   clientId: 'set mqtt.clientId to an id that the broker accepts for this device',
   version: 'set mqtt.protocolVersion to a version that the broker supports',
   busy: 'wait, or raise the limits of the broker for connections and messages',

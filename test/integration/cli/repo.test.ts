@@ -119,11 +119,12 @@ describe('swellsight repo', () => {
   it.each([
     [['sign-root', 'root.json'], 2, 'name the directory of your root key'],
     [['sign-root', 'passphrase', '--root-keys', 'surf-keys/root'], 2, 'is not a root of'],
+    [['init', 'two', '--count', 'root=2'], 0, 'root needs all of its 2 keys'],
     [['init', 'other', '--keys', 'other/keys'], 2, 'must not be inside the published directory'],
     [['publish', 'surf', 'nowhere'], 1, 'nowhere does not exist'],
     [['keys', 'surf', '--revoke', '00'], 2, 'matches 0 keys'],
     [['verify', 'nowhere'], 1, 'is not a repository'],
-  ])('rejects %j', async (args, code, text) => {
+  ])('answers %j', async (args, code, text) => {
     const done = await repo(...args);
     expect([done.code, done.stderr]).toEqual([code, expect.stringContaining(text)]);
   });
