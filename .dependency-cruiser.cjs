@@ -38,7 +38,7 @@ const DIRECTORIES = {
   updater: ['model'],
   update: ['model'],
   serving: ['vision', 'model'],
-  observation: ['config', 'schedule', 'camera', 'calibration', 'sea-state', 'store', 'serving'],
+  observation: ['config', 'schedule', 'camera', 'calibration', 'geometry', 'sea-state', 'store', 'serving'],
   analysis: ['calibration', 'observation'],
 };
 

@@ -33,6 +33,7 @@ export function checkCamera(camera: CameraInput, key: string, origin: string, fa
   checkSchedule(camera.schedule, 'schedule', camera, addFault);
   checkBurst(camera, addFault);
   checkSeaState(camera, addFault);
+  checkGeometry(camera, addFault);
   if (camera.roi) {
     const wanted = describePolygonFault(camera.roi);
     if (wanted !== null) addFault('roi', camera.roi, wanted);
@@ -186,6 +187,23 @@ function checkSeaState(camera: CameraInput, addFault: AddFault): void {
     addFault('seaState.region', region, 'lines or a region, not both: only the lines would be used');
   const wanted = region && describePolygonFault(region);
   if (wanted) addFault('seaState.region', region, wanted);
+}
+
+function checkGeometry({ geometry }: CameraInput, addFault: AddFault): void {
+  if (!geometry) return;
+  const { pose, cameraHeightM, horizonRow, tiltDeg, fovDeg, tide } = geometry;
+  if (pose === undefined) {
+    const ways = [horizonRow, tiltDeg].filter((value) => value !== undefined);
+    if (cameraHeightM === undefined || ways.length !== 1)
+      addFault('geometry', geometry, 'a pose, or cameraHeightM with one of horizonRow and tiltDeg');
+    else if (tiltDeg !== undefined && fovDeg === undefined)
+      addFault('geometry.fovDeg', fovDeg, 'a field of view, because tiltDeg is set');
+  } else {
+    for (const [name, value] of Object.entries({ cameraHeightM, horizonRow, tiltDeg, fovDeg }))
+      if (value !== undefined) addFault(`geometry.${name}`, value, `no ${name}, because the pose has it`);
+  }
+  if (tide?.station !== undefined && tide.constituents !== undefined)
+    addFault('geometry.tide.constituents', tide.constituents, 'a station or constituents, not both');
 }
 
 /** Smallest area, as a share of the frame. A smaller polygon is a typing error. */

@@ -5,7 +5,13 @@ import { checkCamera } from './camera-rules.ts';
 import { formatValue, unknownKeyFault, type ConfigFault } from './faults.ts';
 import { ID_WANTED } from './formats.ts';
 import { isObject, type Layer } from './layers.ts';
-import { CameraSettings, type Camera, type CameraInput, type SeaStateSettings } from './schema.ts';
+import {
+  CameraSettings,
+  type Camera,
+  type CameraInput,
+  type GeometrySettings,
+  type SeaStateSettings,
+} from './schema.ts';
 import { readSecret, type SecretPlaces } from './sources.ts';
 
 const DEFAULTS = {
@@ -84,6 +90,7 @@ function withDefaults(
     roi: camera.roi ?? null,
     privacyMasks: camera.privacyMasks ?? [],
     seaState: camera.seaState ? seaStateWithDefaults(camera.seaState, schedule) : null,
+    geometry: camera.geometry ? withAbsoluteFiles(camera.geometry, cwd) : null,
     location: camera.location ?? null,
     units: camera.units ?? 'metric',
     recursive: camera.recursive ?? false,
@@ -93,6 +100,15 @@ function withDefaults(
       selfLabel: camera.simulation?.selfLabel ?? camera.kind === 'simulated',
       speed: camera.simulation?.speed ?? DEFAULT_SPEED,
     },
+  };
+}
+
+function withAbsoluteFiles(geometry: GeometrySettings, cwd: string): GeometrySettings {
+  const { pose, tide } = geometry;
+  return {
+    ...geometry,
+    ...(pose === undefined ? {} : { pose: resolve(cwd, pose) }),
+    ...(tide?.station === undefined ? {} : { tide: { ...tide, station: resolve(cwd, tide.station) } }),
   };
 }
 

@@ -78,7 +78,9 @@ export const isSameSource = (a: Camera, b: Camera): boolean =>
 /** Whether a running camera can change from one of these settings to the other between two observations. */
 export const isSameConnection = (a: Camera, b: Camera): boolean =>
   isSameSource(a, b) &&
-  (['schedule', 'location', 'timeoutS', 'seaState'] as const).every((key) => isEqual(a[key], b[key]));
+  (['schedule', 'location', 'timeoutS', 'seaState', 'geometry'] as const).every((key) =>
+    isEqual(a[key], b[key]),
+  );
 
 /** Deep equality; the order of object keys does not matter. */
 function isEqual(a: unknown, b: unknown): boolean {

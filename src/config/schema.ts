@@ -5,8 +5,11 @@ import type { LogLevelName } from '../contract/config.ts';
 import { Id, StringEnum, closed } from '../contract/schema-parts.ts';
 import { ConnectionSettings, type TlsSettings } from './connection-schema.ts';
 import type { Headers } from './headers.ts';
+import { GeometrySchema, type GeometrySettings } from './geometry-schema.ts';
 import { seaStateSchema, type ShoreLine } from './sea-state-schema.ts';
 import { secret } from './secret-kind.ts';
+
+export type { GeometrySettings } from './geometry-schema.ts';
 
 export const Polygon = Type.Array(
   Type.Tuple([Type.Number({ minimum: 0, maximum: 1 }), Type.Number({ minimum: 0, maximum: 1 })]),
@@ -134,6 +137,7 @@ export const CameraSettings = Type.Object(
               'use only this part of the frame: corners [x, y], 0..1 of the frame from its top left',
           }),
         ),
+        geometry: GeometrySchema,
         calibration: Type.Partial(
           Type.Object(
             {
@@ -238,6 +242,8 @@ export interface Camera {
   readonly privacyMasks: readonly Polygon[];
   /** Clips for the wave period; null: none. */
   readonly seaState: SeaStateSettings | null;
+  /** Place of the camera; null: unknown. File names are absolute. */
+  readonly geometry: GeometrySettings | null;
   readonly location: { readonly lat: number; readonly lon: number } | null;
   readonly units: 'metric' | 'imperial';
   /** Only for `directory`. */

@@ -96,6 +96,10 @@ export const SEA_STATE_REASONS = {
 /** Why a clip gives no breaker height. */
 export const BREAKER_REASONS = {
   no_geometry: text('the camera has no geometry', 'set geometry of the camera'),
+  geometry_unusable: text(
+    'a file of the geometry cannot be read, or it is for frames of another shape',
+    'run swellsight calibrate-camera again; the log names the file',
+  ),
   no_period: text('the clip gives no period', 'see `reasons` of the record'),
   tide_unknown: text('the tide is unknown, and it matters here', 'set geometry.tide, or send tide.set'),
   too_few_breakers: text('too few breaking waves were seen from crest to toe', NO_FAULT_OF_CLIP),
@@ -130,6 +134,10 @@ export const WARNINGS = {
   unregistered: text(
     'the pictures have no static part: sway of the camera is not corrected',
     'let some land or the horizon stand in the picture',
+  ),
+  camera_height_doubtful: text(
+    'the speed of the breakers does not fit the height of the camera in its geometry',
+    'check geometry of the camera: cameraHeightM, or the pose',
   ),
   frames_rejected: text(
     'the quality gate rejected some frames of the burst',

@@ -14,9 +14,9 @@ const TRAVEL_EXTENTS = 0.5;
 const MIN_TRAVEL_ROWS = 4;
 /** ... within this time, seconds. */
 const TRAVEL_S = 5;
-/** A crest is seen in several columns at nearly the same time and place: what is seen in fewer is not a breaker. */
-const MIN_COLUMNS = 3;
-const NEAR = { columns: 2, seconds: 1.5, faces: 0.7 } as const;
+/** A crest is seen in columns over this share of the width at nearly the same time and place: a narrower one is no breaker. */
+const MIN_WIDTH_SHARE = 0.08;
+const NEAR = { width: 1 / 16, seconds: 1.5, faces: 0.7 } as const;
 /** Faces of one crest whose extents differ by more than this factor from their median are wrong. */
 const MAX_RATIO = 2;
 
@@ -35,13 +35,14 @@ export function findBreakerFaces(
       series.rateHz,
     ),
   ).flat();
-  return crestsOf(faces, series.rateHz).flatMap((members, crest) => {
+  const minColumns = Math.max(2, MIN_WIDTH_SHARE * series.columns);
+  return crestsOf(faces, series).flatMap((members, crest) => {
     const usual = median(members.map(extentOf)) ?? 0;
     const alike = members.filter((face) => {
       const extent = extentOf(face);
       return extent < usual * MAX_RATIO && extent > usual / MAX_RATIO;
     });
-    const isWide = new Set(alike.map(({ column }) => column)).size >= MIN_COLUMNS;
+    const isWide = new Set(alike.map(({ column }) => column)).size >= minColumns;
     return isWide ? alike.map((face) => ({ ...face, crest })) : [];
   });
 }
@@ -148,13 +149,17 @@ function withoutRepetitions(faces: readonly Face[], rateHz: number): readonly Fa
 }
 
 /** Groups of faces that follow each other along a crest. */
-function crestsOf(faces: readonly Face[], rateHz: number): readonly (readonly Face[])[] {
+function crestsOf(
+  faces: readonly Face[],
+  { columns, rateHz }: Pick<PixelSeries, 'columns' | 'rateHz'>,
+): readonly (readonly Face[])[] {
+  const reach = Math.max(1, Math.round(columns * NEAR.width));
   const crests: Face[][] = [];
   for (const face of faces.toSorted((a, b) => a.sample - b.sample)) {
     const crest = crests.findLast((members) =>
       members.some(
         (other) =>
-          Math.abs(other.column - face.column) <= NEAR.columns &&
+          Math.abs(other.column - face.column) <= reach &&
           face.sample - other.sample <= NEAR.seconds * rateHz &&
           Math.abs(other.toeRow - face.toeRow) <=
             Math.max(4, NEAR.faces * Math.max(extentOf(other), extentOf(face))),

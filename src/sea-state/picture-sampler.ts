@@ -2,7 +2,7 @@ import type { Polygon } from '../config/schema.ts';
 import type { GreyPicture } from '../vision/protocol.ts';
 import { ClipPictures, summariseFindings, type PictureFinding } from './clip-pictures.ts';
 import { layoutOf, type Layout, type ShoreLine } from './layout.ts';
-import type { TimedSamples } from './resample.ts';
+import type { ClipSamples } from './resample.ts';
 
 export interface SamplerOptions {
   /** Frames per second that are wanted. */
@@ -87,7 +87,7 @@ export class PictureSampler {
     return this.#timesS.at(-1) ?? 0;
   }
 
-  samples(): TimedSamples {
+  samples(): ClipSamples {
     const { columns = 1, rows = 1, cellAspect = null } = this.#layout ?? {};
     const values = this.#values.subarray(0, this.#timesS.length * columns * rows);
     return {

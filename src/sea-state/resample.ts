@@ -9,6 +9,10 @@ export interface TimedSamples extends Pick<PixelSeries, 'columns' | 'rows' | 'ce
   readonly timesS: Float64Array;
   /** `[samples, rows, columns]`. */
   readonly values: Uint8Array;
+}
+
+/** The samples of a clip, with what its pictures show. */
+export interface ClipSamples extends TimedSamples {
   readonly findings: ClipFindings;
 }
 

@@ -5,7 +5,7 @@ import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
   FrameResult,
-  GreyPicture,
+  ShrunkFrame,
   ModelLease,
   RenderOptions,
   ShrinkOptions,
@@ -163,7 +163,7 @@ class ObservationLease implements ModelLease {
     return this.#request((model) => model.process.render(bytes, options, signal), signal);
   }
 
-  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<ShrunkFrame> {
     return this.#request((model) => model.process.shrink(bytes, options, signal), signal);
   }
 

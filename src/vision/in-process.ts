@@ -5,7 +5,7 @@ import type { Bundle } from '../model/manifest.ts';
 import type {
   FrameOptions,
   FrameResult,
-  GreyPicture,
+  ShrunkFrame,
   ProviderReport,
   RenderOptions,
   ShrinkOptions,
@@ -75,7 +75,7 @@ export class InProcessVision implements VisionClient {
     return this.#afterLast(() => this.#pipeline.renderFrame(bytes, options), signal);
   }
 
-  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<ShrunkFrame> {
     return this.#afterLast(() => this.#pipeline.shrinkFrame(bytes, options), signal);
   }
 

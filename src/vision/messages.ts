@@ -1,6 +1,6 @@
 import { AgentError, type ErrorCode } from '../base/errors.ts';
 import type { Bundle } from '../model/manifest.ts';
-import type { FrameOptions, FrameResult, GreyPicture, RenderOptions, ShrinkOptions } from './protocol.ts';
+import type { FrameOptions, FrameResult, RenderOptions, ShrinkOptions, ShrunkFrame } from './protocol.ts';
 
 /** A request from the control process to the vision process. */
 export type VisionRequest =
@@ -41,7 +41,7 @@ export type VisionReply = (
   | { readonly type: 'opened' }
   | { readonly type: 'analyzed'; readonly result: FrameResult }
   | { readonly type: 'rendered'; readonly jpeg: Uint8Array }
-  | { readonly type: 'shrunk'; readonly picture: GreyPicture }
+  | { readonly type: 'shrunk'; readonly picture: ShrunkFrame }
   | { readonly type: 'failed'; readonly error: WireError }
 ) & {
   /** Number of the request. */

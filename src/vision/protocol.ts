@@ -124,11 +124,35 @@ export interface RenderOptions {
   readonly lines: readonly string[];
 }
 
+/** Narrow columns of a frame at its full height, evenly spread over its width. */
+export interface ColumnOptions {
+  readonly count: number;
+  /** First row, 0..1 of the height. */
+  readonly from01: number;
+}
+
+/** A small grey picture of a frame of a clip. */
+export interface ShrunkFrame extends GreyPicture {
+  /** Null unless columns were wanted. */
+  readonly columns: GreyColumns | null;
+}
+
+/** Grey values of columns: `luma` is row-major, one value for each column. */
+export interface GreyColumns extends GreyPicture {
+  /** Row of the frame at which they begin. */
+  readonly firstRow: number;
+  /** Size of the frame, pixels. */
+  readonly frameWidth: number;
+  readonly frameHeight: number;
+}
+
 /** How to make a small grey picture of a frame of a clip. */
 export interface ShrinkOptions {
   readonly privacyMasks: readonly Polygon[];
   /** Longest side of the picture, pixels. */
   readonly maxSidePx: number;
+  /** Columns at the full height of the frame; only when they are wanted. */
+  readonly columns?: ColumnOptions;
   /** As in `FrameOptions`. */
   readonly source: string;
 }
@@ -191,7 +215,7 @@ export interface VisionClient {
   /** A masked (and, with lines, annotated) JPEG of the frame. */
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
   /** A small grey picture of a frame of a clip. Rejects with `image_corrupt` when part of the frame is damaged. */
-  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture>;
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<ShrunkFrame>;
   readonly report: ProviderReport | null;
   stats(): VisionStats;
   close(): Promise<void>;
@@ -207,7 +231,7 @@ export interface ModelLease extends Disposable {
   /** A masked (and, with lines, annotated) JPEG of the frame. */
   render(bytes: Uint8Array, options: RenderOptions, signal?: AbortSignal): Promise<Uint8Array>;
   /** A small grey picture of a frame of a clip. Rejects with `image_corrupt` when part of the frame is damaged. */
-  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture>;
+  shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<ShrunkFrame>;
   readonly model: ModelRef | null;
   readonly provider: string | null;
   readonly embeddingDigest: string | null;

@@ -45,6 +45,10 @@ const Heads = Type.Object(
   closed,
 );
 const Grey = Type.Object({ luma: Bytes, width: Count, height: Count }, closed);
+const Columns = Type.Object(
+  { ...Grey.properties, firstRow: Count, frameWidth: Count, frameHeight: Count },
+  closed,
+);
 const Result = Type.Object(
   {
     widthPx: Count,
@@ -79,13 +83,14 @@ const Result = Type.Object(
   closed,
 );
 
+const Shrunk = Type.Object({ ...Grey.properties, columns: Nullable(Columns) }, closed);
 const numbered = { id: Type.Integer({ minimum: 0 }), rssMb: Count };
 const isShaped = schemaChecker({ strict: true }).compile<VisionReply>(
   Type.Union([
     Type.Object({ type: Type.Literal('opened'), ...numbered }, closed),
     Type.Object({ type: Type.Literal('analyzed'), result: Result, ...numbered }, closed),
     Type.Object({ type: Type.Literal('rendered'), jpeg: Bytes, ...numbered }, closed),
-    Type.Object({ type: Type.Literal('shrunk'), picture: Grey, ...numbered }, closed),
+    Type.Object({ type: Type.Literal('shrunk'), picture: Shrunk, ...numbered }, closed),
     Type.Object(
       {
         type: Type.Literal('failed'),
@@ -111,7 +116,10 @@ const isShaped = schemaChecker({ strict: true }).compile<VisionReply>(
 export function isVisionReply(message: unknown): message is VisionReply {
   if (!isShaped(message)) return false;
   if (message.type === 'rendered') return isJpeg(message.jpeg);
-  if (message.type === 'shrunk') return isFilled(message.picture);
+  if (message.type === 'shrunk') {
+    const { columns } = message.picture;
+    return isFilled(message.picture) && (columns === null || isFilled(columns));
+  }
   return message.type !== 'analyzed' || hasValidArrays(message.result);
 }
 

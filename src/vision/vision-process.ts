@@ -10,7 +10,7 @@ import type { ProcessLimits } from '../base/process-priority.ts';
 import type {
   FrameOptions,
   FrameResult,
-  GreyPicture,
+  ShrunkFrame,
   ProviderReport,
   RenderOptions,
   ShrinkOptions,
@@ -114,7 +114,7 @@ export class VisionProcess implements VisionClient {
     return expectReply(reply, 'rendered').jpeg;
   }
 
-  async shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<GreyPicture> {
+  async shrink(bytes: Uint8Array, options: ShrinkOptions, signal?: AbortSignal): Promise<ShrunkFrame> {
     const { source } = options;
     const reply = await this.#submit({ type: 'shrink', bytes, options }, signal, {
       priority: 'clip',

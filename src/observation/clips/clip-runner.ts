@@ -3,12 +3,13 @@ import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Camera } from '../../camera/camera.ts';
 import type { Camera as CameraSettings, SeaStateSettings } from '../../config/schema.ts';
+import { loadGeometry, type CameraGeometry } from '../../geometry/camera-geometry.ts';
 import type { SeaStatePicture, SeaStateRecord } from '../../contract/sea-state.ts';
 import type { Schedule, Slot } from '../../schedule/types.ts';
 import type { FigureData, Measured } from '../../sea-state/process/messages.ts';
 import type { SeaStateProcess } from '../../sea-state/process/sea-state-process.ts';
 import type { SeaStateDraft } from '../../store/types.ts';
-import type { ModelLease } from '../../vision/protocol.ts';
+import type { ColumnOptions, ModelLease } from '../../vision/protocol.ts';
 import type { FigureFiles } from './figure-files.ts';
 import { buildSeaState, isWorthMeasuring, type SeaStateInput } from './sea-state-record.ts';
 import { takeClip, type Clip } from './take-clip.ts';
@@ -33,6 +34,8 @@ export interface ClipRunnerDeps {
   readonly log: Log;
 }
 
+/** More columns change the height by less than its interval, and cost memory. */
+const BREAKER_COLUMNS = 16;
 const NOW: Pick<Slot, 'skipped'> = { skipped: null };
 
 /**
@@ -109,11 +112,12 @@ export class ClipRunner {
         if (slot.skipped === null) this.#isBusy = false;
       },
     };
-    const clip = slot.skipped === null ? await this.#take(durationS, signal) : null;
+    const geometry = slot.skipped === null ? await this.#loadGeometry() : null;
+    const clip = slot.skipped === null ? await this.#take(durationS, geometry, signal) : null;
     const measured = clip && isWorthMeasuring(clip) ? await this.#measureClip(clip, signal) : null;
     const record = add(
       buildSeaState({
-        ...{ slot, dueMonoMs, clip, measured },
+        ...{ slot, dueMonoMs, clip, measured, geometry },
         context: context(),
         totalMs: clock.monoMs() - dueMonoMs,
       }),
@@ -123,14 +127,26 @@ export class ClipRunner {
     return record;
   }
 
-  #take(durationS: number, signal: AbortSignal): Promise<Clip> {
-    const { seaState, settings } = this.#options;
-    return takeClip(settings, { ...seaState, durationS }, this.#deps, signal);
+  /** An error when a file cannot be used; null without geometry. */
+  async #loadGeometry(): Promise<CameraGeometry | AgentError | null> {
+    const { geometry } = this.#options.settings();
+    if (!geometry) return null;
+    return await loadGeometry(geometry).catch((thrown: unknown) => {
+      const failure = asAgentError(thrown);
+      this.#log.warn({ err: failure }, 'geometry not usable');
+      return failure;
+    });
   }
 
-  async #measureClip({ sampler }: Clip, signal: AbortSignal): Promise<Measured | AgentError> {
+  #take(durationS: number, geometry: CameraGeometry | AgentError | null, signal: AbortSignal): Promise<Clip> {
+    const { seaState, settings } = this.#options;
+    const columns = geometry === null || geometry instanceof AgentError ? null : columnsFor(geometry);
+    return takeClip(settings, { ...seaState, durationS, columns }, this.#deps, signal);
+  }
+
+  async #measureClip({ sampler, columns }: Clip, signal: AbortSignal): Promise<Measured | AgentError> {
     try {
-      return await this.#deps.process.measure(sampler.samples(), signal);
+      return await this.#deps.process.measure(sampler.samples(), columns.samples(), signal);
     } catch (thrown) {
       signal.throwIfAborted();
       return asAgentError(thrown);
@@ -153,6 +169,12 @@ export class ClipRunner {
       if (!signal.aborted) this.#log.warn({ err: asAgentError(thrown), id: record.id }, 'figures not kept');
     }
   }
+}
+
+/** Columns for the height of breakers, from the horizon downwards. */
+function columnsFor(geometry: CameraGeometry): ColumnOptions | null {
+  const from01 = geometry.horizon01;
+  return from01 < 1 ? { count: BREAKER_COLUMNS, from01 } : null;
 }
 
 const titleOf = ({ camera, captured_at, simulated }: SeaStateRecord): string =>

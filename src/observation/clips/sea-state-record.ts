@@ -12,6 +12,7 @@ import type { Measured } from '../../sea-state/process/messages.ts';
 import type { Slot } from '../../schedule/types.ts';
 import type { SeaStateDraft } from '../../store/types.ts';
 import type { RecordContext } from '../record.ts';
+import { breakerFields, type BreakerInput } from './breaker-record.ts';
 import type { Clip } from './take-clip.ts';
 
 export interface SeaStateInput {
@@ -23,6 +24,7 @@ export interface SeaStateInput {
   /** Null when the clip was not measured. */
   readonly measured: Measured | AgentError | null;
   readonly totalMs: number;
+  readonly geometry: BreakerInput['geometry'];
 }
 
 const METHOD = 'video_spectrum';
@@ -46,6 +48,15 @@ export function buildSeaState(input: SeaStateInput): SeaStateDraft {
   const measured = input.measured && 'estimate' in input.measured ? input.measured : null;
   const estimate = measured?.estimate ?? null;
   const capturedAtMs = clip?.first?.capturedAtMs ?? slot.dueAtMs;
+  const { breaker, isDoubtful } = breakerFields({
+    geometry: input.geometry,
+    faces: measured?.breakers?.faces ?? null,
+    rateHz: measured?.breakers?.rateHz ?? 1,
+    place: clip?.columns.place ?? null,
+    periodS: estimate?.period?.peakS ?? null,
+    capturedAtMs,
+    isClockSynced: context.clock.synced,
+  });
   return {
     schema: 'swellsight.sea_state/1',
     id: timeOrderedUuid(capturedAtMs),
@@ -66,7 +77,7 @@ export function buildSeaState(input: SeaStateInput): SeaStateDraft {
     period: estimate?.period ? periodFields(estimate.period) : NO_PERIOD,
     travel_deg: travelField(estimate?.travelDeg ?? null),
     breaking: estimate?.breaking ? breakingFields(estimate.breaking) : NO_BREAKING,
-    breaker: { height_m: null, low_m: null, high_m: null, count: null, tide_m: null, reason: 'no_geometry' },
+    breaker,
     method: estimate?.period ? METHOD : null,
     timing_ms: {
       capture: clip && round(clip.captureMs, 1),
@@ -74,7 +85,7 @@ export function buildSeaState(input: SeaStateInput): SeaStateDraft {
       estimate: measured && round(measured.cpuMs, 1),
       total: clip && round(totalMs, 1),
     },
-    warnings: warningsOf(input),
+    warnings: [...warningsOf(input), ...(isDoubtful ? (['camera_height_doubtful'] as const) : [])],
     simulated: context.simulated ?? false,
   };
 }

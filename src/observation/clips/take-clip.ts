@@ -3,12 +3,15 @@ import { asAgentError, type AgentError } from '../../base/errors.ts';
 import { median } from '../../base/statistics.ts';
 import type { Camera, Frame } from '../../camera/camera.ts';
 import type { Camera as CameraSettings, SeaStateSettings } from '../../config/schema.ts';
+import { ColumnSampler } from '../../sea-state/column-sampler.ts';
 import { PictureSampler } from '../../sea-state/picture-sampler.ts';
-import type { GreyPicture, ModelLease } from '../../vision/protocol.ts';
+import type { ColumnOptions, ModelLease, ShrunkFrame } from '../../vision/protocol.ts';
 
 /** The frames of one clip, reduced to samples. */
 export interface Clip {
   readonly sampler: PictureSampler;
+  /** Columns of the frames, when they were wanted. */
+  readonly columns: ColumnSampler;
   /** The first frame; null without one. */
   readonly first: Omit<Frame, 'bytes'> | null;
   readonly wanted: number;
@@ -19,6 +22,11 @@ export interface Clip {
   readonly captureMs: number;
   /** Usual time from a frame to its small picture, ms; null without one. */
   readonly decodeMs: number | null;
+}
+
+export interface ClipOptions extends Omit<SeaStateSettings, 'schedule' | 'keepTimestacks'> {
+  /** Null without geometry. */
+  readonly columns: ColumnOptions | null;
 }
 
 export interface TakeClipDeps {
@@ -41,7 +49,7 @@ const RECONNECT_PAUSE_MS = 1000;
  */
 export async function takeClip(
   settings: () => CameraSettings,
-  { fps, durationS, lines, region }: Omit<SeaStateSettings, 'schedule' | 'keepTimestacks'>,
+  { fps, durationS, lines, region, columns: wantedColumns }: ClipOptions,
   { camera, lease, clock }: TakeClipDeps,
   signal: AbortSignal,
 ): Promise<Clip> {
@@ -49,15 +57,19 @@ export async function takeClip(
   const wanted = Math.round(durationS * fps);
   const shoreLines = lines?.map(([[fromX, fromY], [toX, toY]]) => ({ fromX, fromY, toX, toY })) ?? [];
   const sampler = new PictureSampler({ fps, durationS, lines: shoreLines, region });
+  const columns = new ColumnSampler({ fps });
   const decodeMs: number[] = [];
   let imageFailure: AgentError | null = null;
-  const shrink = async (bytes: Uint8Array): Promise<GreyPicture | null> => {
+  const shrink = async (bytes: Uint8Array): Promise<ShrunkFrame | null> => {
     const sentMs = clock.monoMs();
     const { id, privacyMasks } = settings();
     try {
       // A lease for each frame: a clip does not hold up a change of the model.
       using one = lease();
-      const options = { privacyMasks, maxSidePx: PICTURE_SIDE_PX, source: `clip of ${id}` };
+      const options = {
+        ...{ privacyMasks, maxSidePx: PICTURE_SIDE_PX, source: `clip of ${id}` },
+        ...(wantedColumns ? { columns: wantedColumns } : {}),
+      };
       return await one.shrink(bytes, options, signal);
     } catch (thrown) {
       imageFailure = asAgentError(thrown);
@@ -66,11 +78,12 @@ export async function takeClip(
       decodeMs.push(clock.monoMs() - sentMs);
     }
   };
-  const pending: { readonly atMs: number; readonly picture: Promise<GreyPicture | null> }[] = [];
+  const pending: { readonly atMs: number; readonly picture: Promise<ShrunkFrame | null> }[] = [];
   const addOldest = async (): Promise<void> => {
     const oldest = pending.shift();
     const picture = await oldest?.picture;
-    if (oldest && picture) sampler.add(picture, oldest.atMs);
+    if (oldest && picture && sampler.add(picture, oldest.atMs) && picture.columns)
+      columns.add(picture.columns, sampler.durationS);
   };
 
   let first: Omit<Frame, 'bytes'> | null = null;
@@ -107,7 +120,16 @@ export async function takeClip(
   while (pending.length > 0) await addOldest();
   signal.throwIfAborted();
   const captureMs = clock.monoMs() - startedMs;
-  return { sampler, first, wanted, cameraFailure, imageFailure, captureMs, decodeMs: median(decodeMs) };
+  return {
+    sampler,
+    columns,
+    first,
+    wanted,
+    cameraFailure,
+    imageFailure,
+    captureMs,
+    decodeMs: median(decodeMs),
+  };
 }
 
 const timeOf = (frame: Omit<Frame, 'bytes'>): number => frame.sceneMs ?? frame.monoMs;

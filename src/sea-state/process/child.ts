@@ -2,7 +2,9 @@
 // clips, and its computation never holds up the agent.
 import { buffer } from 'node:stream/consumers';
 import { estimateSeaState } from '../estimate.ts';
-import { resample } from '../resample.ts';
+import { findBreakerFaces } from '../breaker-faces.ts';
+import { resample, type TimedSamples } from '../resample.ts';
+import { findWhiteWater } from '../white-water.ts';
 import { timeStackOf } from '../time-stack.ts';
 import type { Job, Measured, Reply } from './messages.ts';
 
@@ -11,14 +13,23 @@ process.once('disconnect', () => process.exit());
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 
-async function measure({ samples }: Extract<Job, { type: 'measure' }>): Promise<Measured> {
-  const values = await buffer(process.stdin);
-  const series = resample({ ...samples, values });
+async function measure({ samples, columns }: Extract<Job, { type: 'measure' }>): Promise<Measured> {
+  const input = await buffer(process.stdin);
+  const cellBytes = samples.columns * samples.rows * samples.timesS.length;
+  const series = resample({ ...samples, values: input.subarray(0, cellBytes) });
   // The columns of a grid run down the picture, and people draw lines from the sea to the shore.
   const estimate = estimateSeaState(series, { isShoreKnown: true, findings: samples.findings });
+  const breakers =
+    columns && estimate.period ? findBreakers({ ...columns, values: input.subarray(cellBytes) }) : null;
   const { user, system } = process.cpuUsage();
   const stack = timeStackOf(series, estimate.cells);
-  return { estimate, stack, missing: series.missing, cpuMs: (user + system) / 1000 };
+  return { estimate, stack, breakers, missing: series.missing, cpuMs: (user + system) / 1000 };
+}
+
+function findBreakers(columns: TimedSamples): Measured['breakers'] {
+  const series = resample(columns);
+  const cells = Array.from({ length: series.columns * series.rows }, (_, cell) => cell);
+  return { faces: findBreakerFaces(series, findWhiteWater(series, cells)), rateHz: series.rateHz };
 }
 
 async function handle(job: Job): Promise<Reply> {

@@ -6,7 +6,7 @@ import type { SeaStatePicture } from '../../contract/sea-state.ts';
 import type { Clock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { lowerPriority } from '../../base/process-priority.ts';
-import type { TimedSamples } from '../resample.ts';
+import type { ClipSamples, TimedSamples } from '../resample.ts';
 import type { FigureData, Job, Measured, Reply } from './messages.ts';
 
 const ENTRY = new URL(`./child${extname(import.meta.url)}`, import.meta.url);
@@ -30,26 +30,36 @@ export class SeaStateProcess {
   }
 
   /** Rejects with `internal` when the process crashes or takes too long, and with the reason of the signal. */
-  async measure({ values, ...samples }: TimedSamples, signal: AbortSignal): Promise<Measured> {
-    const reply = await this.#inTurn({ type: 'measure', samples }, values, signal);
+  async measure(
+    { values, ...samples }: ClipSamples,
+    columns: TimedSamples | null,
+    signal: AbortSignal,
+  ): Promise<Measured> {
+    const { values: columnValues = new Uint8Array(0), ...shape } = columns ?? {};
+    const job: Job = {
+      type: 'measure',
+      samples,
+      columns: columns && (shape as Omit<TimedSamples, 'values'>),
+    };
+    const reply = await this.#inTurn(job, [values, columnValues], signal);
     if (reply.type !== 'measured') throw new AgentError('internal', 'the process of the sea state drew');
     return reply.measured;
   }
 
   /** A figure as PNG. Rejects as `measure` does. */
   async draw(figure: SeaStatePicture, data: FigureData, signal: AbortSignal): Promise<Uint8Array> {
-    const reply = await this.#inTurn({ type: 'draw', figure, data }, new Uint8Array(0), signal);
+    const reply = await this.#inTurn({ type: 'draw', figure, data }, [], signal);
     if (reply.type !== 'drawn') throw new AgentError('internal', 'the process of the sea state measured');
     return reply.png;
   }
 
-  #inTurn(job: Job, input: Uint8Array, signal: AbortSignal): Promise<Reply> {
+  #inTurn(job: Job, input: readonly Uint8Array[], signal: AbortSignal): Promise<Reply> {
     const run = this.#last.then(() => this.#run(job, input, signal));
     this.#last = run.catch(() => undefined);
     return run;
   }
 
-  async #run(job: Job, input: Uint8Array, signal: AbortSignal): Promise<Reply> {
+  async #run(job: Job, input: readonly Uint8Array[], signal: AbortSignal): Promise<Reply> {
     signal.throwIfAborted();
     const child = fork(ENTRY, {
       serialization: 'advanced',
@@ -82,7 +92,8 @@ export class SeaStateProcess {
     child.stdin?.on('error', () => undefined);
     const ended = once(child, 'close') as Promise<[code: number | null, by: NodeJS.Signals | null]>;
     child.send(job, () => undefined);
-    child.stdin?.end(input);
+    for (const part of input) child.stdin?.write(part);
+    child.stdin?.end();
     const [code, by] = await ended;
     signal.throwIfAborted();
     const [reply] = replies;

@@ -3,10 +3,13 @@ import { AgentError } from '../../base/errors.ts';
 import type {
   FrameOptions,
   FrameResult,
+  ColumnOptions,
+  GreyColumns,
   GreyPicture,
   HeadValues,
   RenderOptions,
   ShrinkOptions,
+  ShrunkFrame,
   ViewSignature,
 } from '../protocol.ts';
 import { drawCaption, drawOutline } from './annotate.ts';
@@ -35,6 +38,9 @@ const GATE_MASK_MARGIN_PX = 6;
 const PREVIEW_JPEG_QUALITY = 80;
 /** A larger share of damage spoils the picture of a clip, 0..1: the limit of the quality gate. */
 const MAX_DAMAGE01 = 0.01;
+/** Frames wider than this are reduced before columns are taken, pixels. */
+const MAX_COLUMNS_FRAME_PX = 1920;
+const COLUMN_PARTS = 320;
 /** Size of a view signature, pixels. */
 const VIEW_WIDTH = 160;
 const VIEW_HEIGHT = 90;
@@ -102,17 +108,68 @@ export async function renderFrame(bytes: Uint8Array, options: RenderOptions): Pr
  * Makes a small grey picture: paints privacy masks first. Errors as `decodeImage`; `image_corrupt` also for a damaged JPEG,
  * whose missing part would look like a movement.
  */
-export async function shrinkFrame(bytes: Uint8Array, options: ShrinkOptions): Promise<GreyPicture> {
+export async function shrinkFrame(bytes: Uint8Array, options: ShrinkOptions): Promise<ShrunkFrame> {
   const header = await readImageHeader(bytes);
   const { width, height } = header.size;
   const shorter = Math.min(1, width / height);
-  const image = await decodeImage(bytes, header, previewSize(header.size, options.maxSidePx * shorter));
+  const size = previewSize(header.size, options.maxSidePx * shorter);
+  // Columns have the full height of the frame.
+  const decoded = options.columns ? previewSize(header.size, MAX_COLUMNS_FRAME_PX) : size;
+  const image = await decodeImage(bytes, header, decoded);
   if (image.brokenBytes01 > MAX_DAMAGE01)
     throw new AgentError('image_corrupt', 'a part of the frame is damaged', {
       context: { share: image.brokenBytes01 },
     });
   applyPrivacyMasks(image, options.privacyMasks);
-  return { luma: lumaOf(image), width: image.width, height: image.height };
+  const grey = { luma: lumaOf(image), width: image.width, height: image.height };
+  if (!options.columns) return { ...grey, columns: null };
+  return { ...reduceGrey(grey, size), columns: columnsOf(grey, image.source, options.columns) };
+}
+
+/** Means over whole pixels. */
+function reduceGrey({ luma, width, height }: GreyPicture, size: Size): GreyPicture {
+  const columns = binEdges(width, size.width);
+  const rows = binEdges(height, size.height);
+  const means = new Uint8Array(size.width * size.height);
+  for (let row = 0; row < size.height; row += 1)
+    for (let column = 0; column < size.width; column += 1) {
+      let [sum, count] = [0, 0];
+      for (let y = rows[row] ?? 0; y < (rows[row + 1] ?? 0); y += 1)
+        for (let x = columns[column] ?? 0; x < (columns[column + 1] ?? 0); x += 1) {
+          sum += luma[y * width + x] ?? 0;
+          count += 1;
+        }
+      means[row * size.width + column] = Math.round(sum / Math.max(1, count));
+    }
+  return { luma: means, ...size };
+}
+
+/** The middle of each of `count` equal parts of the width, 1/320 of it wide: wider ones blur crests that run obliquely. */
+function columnsOf(
+  { luma, width, height }: GreyPicture,
+  frame: Size,
+  { count, from01 }: ColumnOptions,
+): GreyColumns {
+  const from = Math.min(height - 1, Math.max(0, Math.floor(from01 * height)));
+  const strip = Math.max(1, Math.round(width / COLUMN_PARTS));
+  const columns = new Uint8Array(count * (height - from));
+  for (let column = 0; column < count; column += 1) {
+    const left = Math.min(
+      width - strip,
+      Math.max(0, Math.round(((column + 0.5) * width) / count - strip / 2)),
+    );
+    for (let y = from; y < height; y += 1) {
+      let sum = 0;
+      for (let x = left; x < left + strip; x += 1) sum += luma[y * width + x] ?? 0;
+      columns[(y - from) * count + column] = Math.round(sum / strip);
+    }
+  }
+  return {
+    ...{ luma: columns, width: count, height: height - from },
+    firstRow: (from * frame.height) / height,
+    frameWidth: frame.width,
+    frameHeight: frame.height,
+  };
 }
 
 /** ITU-R BT.601 luma. */

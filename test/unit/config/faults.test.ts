@@ -143,6 +143,14 @@ describe('faults of cameras', () => {
     [{ seaState: { lines: [[[0.5, 0.2], [0.5, 1.2]]] } }, 'cameras[0].seaState.lines[0][1][1]'], // prettier-ignore
     [{ seaState: { lines: [[[0.5, 0.2], [0.5, 0.21]]] } }, 'cameras[0].seaState.lines[0]'], // prettier-ignore
     [{ seaState: { region: [[0, 0], [1, 1], [0.5, 0.5]] } }, 'cameras[0].seaState.region'], // prettier-ignore
+    [{ geometry: {} }, 'cameras[0].geometry'],
+    [{ geometry: { cameraHeightM: 10 } }, 'cameras[0].geometry'],
+    [{ geometry: { cameraHeightM: 10, horizonRow: 0.4, tiltDeg: 5, fovDeg: 60 } }, 'cameras[0].geometry'],
+    [{ geometry: { cameraHeightM: 10, tiltDeg: 5 } }, 'cameras[0].geometry.fovDeg'],
+    [{ geometry: { cameraHeightM: 0, horizonRow: 0.4 } }, 'cameras[0].geometry.cameraHeightM'],
+    [{ geometry: { pose: 'pose.json', tiltDeg: 5 } }, 'cameras[0].geometry.tiltDeg'],
+    [{ geometry: { pose: 'pose.json', tide: { station: 's.json', constituents: [{ name: 'M2', amplitude: 1, phase: 0 }] } } }, 'cameras[0].geometry.tide.constituents'], // prettier-ignore
+    [{ geometry: { pose: 'pose.json', tide: { offsetM: 'high' } } }, 'cameras[0].geometry.tide.offsetM'],
     [{ burst: { frames: 2.5 } }, 'cameras[0].burst.frames'],
     [{ timeoutS: 0 }, 'cameras[0].timeoutS'],
     [{ location: { lat: 91, lon: 0 } }, 'cameras[0].location.lat'],

@@ -71,7 +71,6 @@ describe('samples at an even pace', () => {
   const samples = (timesS: readonly number[], wantedHz = 2) =>
     resample({
       ...{ columns: 1, rows: 1, cellAspect: null, wantedHz },
-      findings: { faults: [], hasMoved: false, isRegistered: true },
       timesS: Float64Array.from(timesS),
       values: Uint8Array.from(timesS, (time) => 10 * time),
     });

@@ -1,0 +1,85 @@
+import { AgentError, asAgentError } from '../../base/errors.ts';
+import type { SeaStateRecord } from '../../contract/sea-state.ts';
+import { MAX_SCALE_RATIO, measureBreakerHeight } from '../../geometry/breaker-height.ts';
+import type { CameraGeometry } from '../../geometry/camera-geometry.ts';
+import type { ColumnPlace } from '../../sea-state/column-sampler.ts';
+import type { BreakerFace } from '../../sea-state/types.ts';
+
+export interface BreakerInput {
+  /** Null without `geometry` of the camera; an error when its files cannot be used. */
+  readonly geometry: CameraGeometry | AgentError | null;
+  /** Null when the clip was not measured. */
+  readonly faces: readonly BreakerFace[] | null;
+  readonly place: ColumnPlace | null;
+  /** Samples per second of the faces. */
+  readonly rateHz: number;
+  readonly periodS: number | null;
+  readonly capturedAtMs: number;
+  readonly isClockSynced: boolean;
+}
+
+interface BreakerResult {
+  readonly breaker: SeaStateRecord['breaker'];
+  /** True when the speed of the breakers contradicts the geometry. */
+  readonly isDoubtful: boolean;
+}
+
+/** The field `breaker` of a record. */
+export function breakerFields(input: BreakerInput): BreakerResult {
+  const { geometry, faces, place, rateHz, periodS, capturedAtMs, isClockSynced } = input;
+  if (geometry === null) return refused('no_geometry', null);
+  if (geometry instanceof AgentError) return refused('geometry_unusable', null);
+  if (periodS === null || faces === null || place === null) return refused('no_period', null);
+  const levelM = geometry.levelAt(isClockSynced ? capturedAtMs : null);
+  const { frameWidth, frameHeight, firstRow, columns, rows } = place;
+  const rowPx = (frameHeight - firstRow) / rows;
+  const pixelOf = (column: number, row: number) =>
+    [((column + 0.5) * frameWidth) / columns, firstRow + row * rowPx] as const;
+  const seen = faces.map((face) => ({
+    column: face.column,
+    crest: face.crest,
+    timeS: face.sample / rateHz,
+    crestPixel: pixelOf(face.column, face.crestRow),
+    // The lower edge of the last white row.
+    toePixel: pixelOf(face.column, face.toeRow + 1),
+    laterToePixel: pixelOf(face.column, face.laterToeRow + 1),
+    laterS: face.laterS,
+  }));
+  try {
+    const view = geometry.viewIn({ width: frameWidth, height: frameHeight });
+    const height = measureBreakerHeight(seen, view, { levelM, periodS });
+    if (typeof height === 'string') return refused(height, levelM);
+    const { heightM, lowM, highM, count, scaleRatio } = height;
+    return {
+      breaker: {
+        height_m: rounded(heightM),
+        low_m: rounded(lowM),
+        high_m: rounded(highM),
+        count,
+        tide_m: levelM === null ? null : rounded(levelM),
+        reason: null,
+      },
+      isDoubtful: scaleRatio > MAX_SCALE_RATIO || scaleRatio < 1 / MAX_SCALE_RATIO,
+    };
+  } catch (thrown) {
+    if (asAgentError(thrown).code !== 'pose_unusable') throw thrown;
+    return refused('geometry_unusable', levelM);
+  }
+}
+
+const refused = (
+  reason: NonNullable<SeaStateRecord['breaker']['reason']>,
+  levelM: number | null,
+): BreakerResult => ({
+  breaker: {
+    height_m: null,
+    low_m: null,
+    high_m: null,
+    count: null,
+    tide_m: levelM === null ? null : rounded(levelM),
+    reason,
+  },
+  isDoubtful: false,
+});
+
+const rounded = (value: number): number => Math.round(value * 100) / 100;
