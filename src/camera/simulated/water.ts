@@ -16,10 +16,20 @@ const FINEST_FOAM_M = 0.07;
 const scalesFrom = (finestM: number): Float32Array =>
   Float32Array.from({ length: 16 }, (_, level) => 1 / (finestM * 2 ** level));
 
-/** Texture level of each mesh row, with a fraction. A texel is about as large as a pixel, which prevents flicker. */
-function levels(mesh: WaterMesh, view: View, finestM: number, stretch: number): Float32Array {
+/**
+ * Texture level of each mesh row, with a fraction. A texel is about as large as a pixel, which prevents flicker. A small image
+ * has the textures of a full one: coarser ones would show the same ripple over many pixels.
+ */
+function levels(
+  mesh: WaterMesh,
+  { cameraHeightM, focalPx }: View,
+  widthPx: number,
+  finestM: number,
+  stretch: number,
+): Float32Array {
+  const fullFocalPx = focalPx * Math.max(1, FULL_WIDTH_PX / widthPx);
   return mesh.distanceM.map((z) => {
-    const rowM = (z * z) / (view.cameraHeightM * view.focalPx);
+    const rowM = (z * z) / (cameraHeightM * fullFocalPx);
     return Math.min(14, Math.max(0, Math.log2((stretch * rowM) / finestM)));
   });
 }
@@ -70,8 +80,8 @@ export function paintWater(
   const { widthPx, heightPx, rgb } = canvas;
   const { columns, distanceM, y, red, green, blue, foam, roller, wetM } = mesh;
   const { soft } = tiles;
-  const fine = levels(mesh, view, FINEST_RIPPLE_M, 0.8);
-  const net = levels(mesh, view, FINEST_FOAM_M, 0.5);
+  const fine = levels(mesh, view, widthPx, FINEST_RIPPLE_M, 0.8);
+  const net = levels(mesh, view, widthPx, FINEST_FOAM_M, 0.5);
   const fineScales = scalesFrom(FINEST_RIPPLE_M);
   const netScales = scalesFrom(FINEST_FOAM_M);
   const [tintR, tintG, tintB] = light.tint;

@@ -1,4 +1,4 @@
-import { unit, wander } from './noise.ts';
+import { smoothstep, unit, wander } from './noise.ts';
 import { DEFAULT_DIRECTION_DEG, type Swell } from './sea-state.ts';
 
 const GRAVITY = 9.81;
@@ -195,12 +195,14 @@ export class Swash {
   constructor(field: WaveField, seed: number, heightM: number, periodS: number, motionS: number) {
     this.largestM = 0.8 + 1.6 * Math.sqrt(heightM * periodS * 0.8);
     const out: Analytic = { upM: 0, acrossM: 0 };
+    // The edge of a flat sea does not move.
+    const moving = 0.3 * smoothstep(0, 0.25, heightM);
     for (let i = 0; i < this.#reach.length; i += 1) {
       const sM = Swash.#fromM + i * Swash.#stepM;
       field.sample(sM, 5, out);
       const wave = Math.max(-1, Math.min(1, out.upM / (0.3 * heightM + 0.05)));
       const tongue = wander(seed + 701, sM / 9 + motionS * 0.02) - 0.5;
-      this.#reach[i] = this.largestM * (0.55 + 0.3 * wave + 0.3 * tongue);
+      this.#reach[i] = this.largestM * (0.55 + 0.3 * wave + moving * tongue);
     }
   }
 
