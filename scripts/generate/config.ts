@@ -232,6 +232,7 @@ const EXAMPLE_CAMERAS = [
   '    schedule: { everyS: 4 },',
   '    burst: { frames: 3, intervalS: 0.5 },',
   '    simulation: { selfLabel: true },',
+  '    seaState: { schedule: { everyS: 600 }, durationS: 256 },',
   '  },',
   '  // {',
   '  //   id: "north",',

@@ -28,6 +28,7 @@ export function formatLine(json: string): Line {
   const { time, level, msg = '', part = '', ...rest } = parsed;
   const levelText = level === 'info' ? '' : line`${(LEVEL_COLOURS[level] ?? dim)(level.toUpperCase())} `;
   const head = line`${dim(`${time.slice(11, 19)} ${part.padEnd(8)}`)} ${levelText}`;
+  if (msg === 'sea state') return line`${head}${formatSeaStateFields(rest)}`;
   if (msg === 'observation') return line`${head}${formatObservationFields(rest)}`;
   const details = Object.entries(rest).map(([key, value]) => `${key}=${toText(value)}`);
   return line`${head}${msg}${details.length === 0 ? '' : line`  ${dim(details.join(' '))}`}`;
@@ -46,6 +47,23 @@ function formatObservationFields(fields: Readonly<Record<string, unknown>>): Lin
     ? line`${bold(`${metres('height_m')} m`)}  (${metres('low_m')} to ${metres('high_m')}, ${toText(fields['basis'])})`
     : line`${bold('no height')}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
   const truth = 'truth_m' in fields ? `  truth ${metres('truth_m')} m` : '';
+  const simulated = fields['simulated'] === true ? '  simulated' : '';
   const details = `#${toText(fields['seq'])}  ${toText(fields['labels'])} labels  ${toText(fields['id'])}`;
-  return line`${toText(fields['camera'])}  ${reading}${truth}  ${dim(details)}`;
+  return line`${toText(fields['camera'])}  ${reading}${truth}${simulated}  ${dim(details)}`;
+}
+
+/** `north  period 10.2 s  (9.6 to 10.9)  truth 10.0 s  simulated` */
+function formatSeaStateFields(fields: Readonly<Record<string, unknown>>): Line {
+  const seconds = (key: string): string => {
+    const value = fields[key];
+    return typeof value === 'number' ? value.toFixed(1) : '?';
+  };
+  const reading =
+    typeof fields['period_s'] === 'number'
+      ? line`${bold(`period ${seconds('period_s')} s`)}  (${seconds('low_s')} to ${seconds('high_s')})`
+      : line`${bold('no period')}  (${toText(fields['status'])}: ${toText(fields['reasons'] ?? 'none')})`;
+  const truth = 'truth_s' in fields ? `  truth ${seconds('truth_s')} s` : '';
+  const simulated = fields['simulated'] === true ? '  simulated' : '';
+  const details = `#${toText(fields['seq'])}  ${toText(fields['id'])}`;
+  return line`${toText(fields['camera'])}  ${reading}${truth}${simulated}  ${dim(details)}`;
 }

@@ -21,6 +21,8 @@ const DEFAULT_CAMERAS: readonly CameraInput[] = [
     schedule: { everyS: 4 },
     burst: { frames: 3, intervalS: 0.5 },
     simulation: { selfLabel: true },
+    // The first clip starts with the agent. It takes half a minute, as the scene of its frames runs faster.
+    seaState: { schedule: { everyS: 600 }, durationS: 256 },
   },
 ];
 

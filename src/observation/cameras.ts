@@ -194,7 +194,7 @@ export class CameraSet {
           { clock, slowdown: board.slowdown },
         ),
         lease: () => server.lease(),
-        add: (draft) => seaStates.add(draft),
+        add: (draft, truth) => seaStates.add(draft, truth),
       },
     );
   }

@@ -1,5 +1,6 @@
 import { isoTime, type Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import type { SeaTruth } from '../camera/camera.ts';
 import type { Camera as CameraSettings } from '../config/schema.ts';
 import type { Wave } from '../contract/observation.ts';
 import type { SeaStateRecord } from '../contract/sea-state.ts';
@@ -85,8 +86,8 @@ export class SeaStateReports {
     this.#deps.link.setState(topicOf(camera), null);
   }
 
-  /** Stores the record and publishes it. Throws `store_*`. */
-  add(draft: SeaStateDraft): SeaStateRecord {
+  /** Stores the record and publishes it. `truth`: what a simulated camera knows, for the log. Throws `store_*`. */
+  add(draft: SeaStateDraft, truth?: SeaTruth): SeaStateRecord {
     const { store, log, onSeaState } = this.#deps;
     const record = store.appendSeaState(draft);
     const { camera, id, seq, status, reasons, period, simulated } = record;
@@ -96,6 +97,7 @@ export class SeaStateReports {
         ...{ camera, id, seq, status },
         ...(reasons.length > 0 ? { reasons: reasons.join(',') } : {}),
         ...{ period_s: period.peak_s, low_s: period.low_s, high_s: period.high_s },
+        ...(truth ? { truth_s: Number(truth.periodS.toFixed(2)) } : {}),
         ...(simulated ? { simulated } : {}),
       },
       'sea state',

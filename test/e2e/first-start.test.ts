@@ -46,6 +46,8 @@ const TOPICS_OF_CONTRACT = [
   'camera/sim/state',
   'camera/sim/latest',
   'camera/sim/observation',
+  'camera/sim/sea_state/latest',
+  'camera/sim/sea_state',
 ];
 
 describe('First start with default settings', () => {
@@ -59,7 +61,13 @@ describe('First start with default settings', () => {
       mqtt: { embedded: { port } },
       heartbeat: { intervalS: 5 },
       inference: {},
-      cameras: [{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      cameras: [
+        {
+          ...{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } },
+          // As in the default configuration.
+          seaState: { schedule: { everyS: 600 }, durationS: 256 },
+        },
+      ],
     });
     await agent.waitFor('start', (line) => line.msg === 'agent started');
     subscriber = subscribe(port);
@@ -76,6 +84,21 @@ describe('First start with default settings', () => {
     const line = await agent.observation((one) => one['status'] === 'measured', 60_000);
     expect(line['truth_m']).toBeGreaterThan(0);
   });
+
+  // An idle machine takes 40 s: the clip starts with the agent, and its scene runs 8 times faster than the clock.
+  it('measures the wave period of the first clip, and shows it beside the truth', async () => {
+    const line = await agent.waitFor('a clip', ({ msg }) => msg === 'sea state', 240_000);
+    console.log(
+      `period ${String(line['period_s'])} s (${String(line['low_s'])} - ${String(line['high_s'])}), truth ${String(line['truth_s'])} s`,
+    );
+    expect(line).toMatchObject({ seq: 1, status: 'measured', simulated: true });
+    const [periodS, truthS] = [Number(line['period_s']), Number(line['truth_s'])];
+    expect(Math.abs(periodS - truthS)).toBeLessThan(0.1 * truthS + truthS ** 2 / 256);
+    const later = await agent.json('/api/v1/observations?limit=1&camera=sim');
+    expect(later).toMatchObject({
+      observations: [{ wave: { period_s: periodS, period_basis: 'video_spectrum' }, simulated: true }],
+    });
+  }, 300_000);
 
   it('publishes every topic of the contract', async () => {
     await agent.observation((one) => Number(one['seq']) >= 3, 60_000);

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Camera } from '../../camera/camera.ts';
+import type { Camera, SeaTruth } from '../../camera/camera.ts';
 import type { Camera as CameraSettings, SeaStateSettings } from '../../config/schema.ts';
 import { loadGeometry, type CameraGeometry } from '../../geometry/camera-geometry.ts';
 import type { SeaStatePicture, SeaStateRecord } from '../../contract/sea-state.ts';
@@ -29,7 +29,7 @@ export interface ClipRunnerDeps {
   readonly process: SeaStateProcess;
   readonly files: FigureFiles;
   /** Stores the record and publishes it. */
-  readonly add: (draft: SeaStateDraft) => SeaStateRecord;
+  readonly add: (draft: SeaStateDraft, truth: SeaTruth | undefined) => SeaStateRecord;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -121,6 +121,7 @@ export class ClipRunner {
         context: context(),
         totalMs: clock.monoMs() - dueMonoMs,
       }),
+      clip?.first?.truth,
     );
     if (measured instanceof AgentError) this.#log.warn({ err: measured, id: record.id }, 'clip not measured');
     else if (measured) await this.#keepFigures(record, measured, signal);

@@ -23,6 +23,15 @@ describe('formatLine', () => {
     expect(text).toContain('north  1.40 m  (1.10 to 1.80, site_calibrated)');
   });
 
+  it('shows a period with its interval beside the truth, and calls it simulated', () => {
+    const fields = { msg: 'sea state', camera: 'sim', status: 'measured', seq: 1, id: 'x', simulated: true };
+    expect(line({ ...fields, period_s: 10.24, low_s: 9.6, high_s: 10.91, truth_s: 10 })).toContain(
+      'sim  period 10.2 s  (9.6 to 10.9)  truth 10.0 s  simulated  #1  x',
+    );
+    const refused = { ...fields, status: 'rejected', reasons: 'no_peak', period_s: null, simulated: false };
+    expect(line(refused)).toContain('sim  no period  (rejected: no_peak)  #1');
+  });
+
   it('shows why there is no height', () => {
     const text = line({
       msg: 'observation',

@@ -19,6 +19,7 @@ describe('defaults', () => {
           schedule: { everyS: 4 },
           burst: { frames: 3, intervalS: 0.5 },
           simulation: { selfLabel: true },
+          seaState: { schedule: { everyS: 600 }, durationS: 256, fps: 2 },
         },
       ],
       mqtt: {
