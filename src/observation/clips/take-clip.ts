@@ -31,7 +31,7 @@ export interface ClipOptions extends Omit<SeaStateSettings, 'schedule' | 'keepTi
 
 export interface TakeClipDeps {
   readonly camera: Camera;
-  readonly lease: () => ModelLease;
+  readonly lease: () => Pick<ModelLease, 'shrink' | typeof Symbol.dispose>;
   readonly clock: Clock;
 }
 
@@ -48,7 +48,7 @@ const RECONNECT_PAUSE_MS = 1000;
  * are values in the result; rejects only when the signal aborts.
  */
 export async function takeClip(
-  settings: () => CameraSettings,
+  settings: () => Pick<CameraSettings, 'id' | 'privacyMasks' | 'timeoutS'>,
   { fps, durationS, lines, region, columns: wantedColumns }: ClipOptions,
   { camera, lease, clock }: TakeClipDeps,
   signal: AbortSignal,
