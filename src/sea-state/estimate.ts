@@ -22,8 +22,8 @@ export const MIN_DURATION_S = 180;
 export const MIN_RATE_HZ = 0.8;
 const MAX_MISSING_SHARE = 0.2;
 const MAX_GAP_S = 10;
-/** Mean grey value of a picture by night. */
-const MIN_LUMA = 10;
+/** Mean grey value of a picture by night, with a moon and lamps. */
+const MIN_LUMA = 20;
 /** Peaks of a spectrum of noise reach this height above the background. */
 const MIN_SNR = 1.4;
 /** Neighbouring cells without common waves reach this value by chance. */
@@ -58,12 +58,14 @@ export function estimateSeaState(series: PixelSeries, options: EstimateOptions):
     ...found,
     reasons,
   });
-  /** A fault of the pictures explains why no waves are found; with waves, it does no harm. */
+  /** Another fault of the pictures explains why no waves are found; with waves, it does no harm. */
   const unseen = (reason: SeaStateReason, found: Partial<SeaStateEstimate> = {}): SeaStateEstimate =>
     refused([...(findings?.faults ?? []), reason], found);
   const unusable = checkSeries(series);
   if (unusable.length > 0) return refused(unusable);
   if (findings?.hasMoved === true) return refused(['view_changed']);
+  // Through fog only the nearest waves are seen, and nothing tells that they are the waves of the sea.
+  if (findings?.faults.includes('fog')) return refused(['fog']);
   const moving = findMovingCells(series);
   if (moving.length === 0) return unseen('no_water');
   const cells = activeCells(moving, series);

@@ -28,6 +28,8 @@ describe('the wave period of simulated seas, from their images to the estimate',
 
   it.each<[string, string, readonly { fromS: number; conditions: Conditions }[]]>([
     ['a flat sea', 'no_water|no_peak|incoherent', [{ fromS: 0, conditions: { swells: [] } }]],
+    ['night', 'dark', [{ fromS: 0, conditions: { swells, night: true } }]],
+    ['fog', 'fog', [{ fromS: 0, conditions: { swells, fog01: 1 } }]],
     [
       'a moved camera',
       'view_changed',
