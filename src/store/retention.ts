@@ -5,6 +5,7 @@ import { MIN_PLAUSIBLE_MS, type AgeGuard } from './age-guard.ts';
 import type { Bursts } from './bursts.ts';
 import { checkpoint } from './file/database.ts';
 import type { SqliteOutbox } from './outbox/outbox.ts';
+import type { StoreBounds } from './types.ts';
 import type { Writer } from './writer.ts';
 
 /** Rows that one call of `prune` deletes from each table. */
@@ -36,6 +37,16 @@ export interface RetentionOptions {
   readonly maxMb: number;
   readonly outboxMaxAgeDays: number;
 }
+
+export const retentionBounds = ({
+  retentionDays,
+  maxMb,
+  outbox,
+}: StoreBounds): Omit<RetentionOptions, 'path'> => ({
+  retentionDays,
+  maxMb,
+  outboxMaxAgeDays: outbox.maxAgeDays,
+});
 
 export interface RetentionDeps {
   readonly db: Database.Database;

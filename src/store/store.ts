@@ -1,4 +1,3 @@
-// Longer than 300 lines because the parts of the store are constructed and connected here.
 // INVARIANTS
 // 1. An observation, its burst features and its outbox row are written in one transaction; so are a sea state and its
 //    outbox row, and an event and its outbox row.
@@ -8,35 +7,34 @@
 // 4. Data that a method stored is on the disk when the method returns. Exception: acknowledgements may be undone by a
 //    power cut; the messages are then sent again with the same id.
 // 5. One process uses the state directory: `open` takes a lock, and `close` releases it.
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type Database from 'better-sqlite3';
-import type { Clock } from '../base/clock.ts';
 import type { Observation } from '../contract/observation.ts';
 import type { SeaStateRecord } from '../contract/sea-state.ts';
 import { AgentError, asAgentError, type ErrorCode } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
 import { createDirectory } from '../base/create-directory.ts';
 import { AgeGuard } from './age-guard.ts';
+import { Appender } from './append.ts';
 import { Bursts, Embeddings } from './bursts.ts';
 import { SqliteCommandLog } from './command-log.ts';
 import { Events } from './events.ts';
 import { BackgroundCheck } from './file/background-check.ts';
 import { openDatabase, stopSharing, type OpenedDatabase } from './file/database.ts';
-import { FileWatch, type StoreFault } from './file/file-watch.ts';
+import { FileWatch } from './file/file-watch.ts';
 import { LOCK_FILE, lockState, type StateLock } from './file/lock.ts';
 import { closeToOthers } from './file/private-files.ts';
 import { markSuspect } from './file/quarantine.ts';
-import { requeueUnsent } from './file/salvage.ts';
 import { asStoreError } from './file/store-errors.ts';
 import { ballastOf, FullDisk } from './full-disk.ts';
 import { History } from './history.ts';
 import { SqliteKeyValue } from './key-value.ts';
 import { SqliteLabels } from './labels.ts';
-import { DropEvents, HistoryEvents, recoveryEvent, storeIdEvent, UnstoredRecords } from './loss-events.ts';
+import { DropEvents, HistoryEvents } from './loss-events.ts';
 import { Observations } from './observations.ts';
+import { outboxLimits } from './outbox/bounds.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
-import { recordStream } from './outbox/table.ts';
-import { Retention, type PruneResult } from './retention.ts';
+import { recover, renewToken, type RecoveryDeps } from './recovery.ts';
+import { Retention, retentionBounds, type PruneResult } from './retention.ts';
 import { Sequences } from './sequences.ts';
 import { StoreIdentity } from './store-identity.ts';
 import { SeaStates } from './sea-states.ts';
@@ -45,7 +43,6 @@ import { TimeCorrection } from './time-correction.ts';
 import type {
   BurstFeatures,
   CommandLog,
-  HardwareIds,
   KeyValue,
   Labels,
   ObservationDraft,
@@ -55,25 +52,11 @@ import type {
   RequeueResult,
   SeaStateDraft,
   StoreBounds,
+  StoreDeps,
   StoreOptions,
 } from './types.ts';
 import { UnsyncedRows } from './unsynced.ts';
 import { Writer } from './writer.ts';
-
-const MB = 1_048_576;
-const DEFAULT_OUTBOX_MB = 256;
-
-export interface StoreDeps {
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Reads the names of the hardware of a directory. Without it, a copy of the whole disk is not recognised. */
-  readonly hardware?: (stateDir: string) => HardwareIds;
-  /**
-   * Called once when the database file was damaged, replaced or deleted. The caller must close the store and open it
-   * again. `close` saves the data that was stored in a replaced or deleted file.
-   */
-  readonly onBroken?: (fault: StoreFault) => void;
-}
 
 /**
  * All data that must survive a power cut, in one SQLite file. Methods throw `store_full`, `store_failed` or
@@ -98,14 +81,14 @@ export class Store {
   readonly #path: string;
   readonly #writer: Writer;
   readonly #sequences: Sequences;
-  readonly #bursts: Bursts;
   readonly #outbox: SqliteOutbox;
   readonly #unsynced: UnsyncedRows;
   readonly #retention: Retention;
   readonly #fullDisk: FullDisk;
   readonly #check: BackgroundCheck | null;
   readonly #file: FileWatch;
-  readonly #unstored: UnstoredRecords;
+  readonly #appender: Appender;
+  readonly #recovery: RecoveryDeps;
   readonly #dropEvents: DropEvents;
 
   /**
@@ -181,9 +164,11 @@ export class Store {
     });
     this.#outbox = outbox;
     this.outbox = outbox;
-    this.observations = new Observations({ db, writer, history: new History(db) });
-    this.seaStates = new SeaStates({ db, writer });
-    this.#bursts = new Bursts(db);
+    const observations = new Observations({ db, writer, history: new History(db) });
+    this.observations = observations;
+    const seaStates = new SeaStates({ db, writer });
+    this.seaStates = seaStates;
+    const bursts = new Bursts(db);
     this.embeddings = new Embeddings({ db, writer });
     this.events = new Events({
       db,
@@ -194,24 +179,19 @@ export class Store {
       onQueued: ({ seq }) => this.timeCorrection.noteEvent(seq, outbox.newestRowId, options.bootId ?? null),
     });
     this.#dropEvents = new DropEvents({ clock, log, writer, sequences, events: this.events });
-    this.#unstored = new UnstoredRecords({ raise: this.raise });
-    const labels = new SqliteLabels({
-      db,
-      writer,
-      clock,
-      bursts: this.#bursts,
-      observations: this.observations,
-    });
+    const labels = new SqliteLabels({ db, writer, clock, bursts, observations });
     this.labels = labels;
     const keyValue = new SqliteKeyValue({ db, writer });
     this.keyValue = keyValue;
     this.commands = new SqliteCommandLog({}, { db, writer, clock });
     this.stats = new StoreStats({ db, path, clock, sequences });
     this.timeCorrection = new TimeCorrection({ db, writer, keyValue, outbox, unsynced });
+    const records = { writer, sequences, observations, seaStates, outbox, raise: this.raise };
+    this.#appender = new Appender({ ...records, bursts, timeCorrection: this.timeCorrection });
     const ages = new AgeGuard({ keyValue, clock, isSynced: () => this.timeCorrection.isClockSynced() });
     this.#retention = new Retention(
       { path, ...retentionBounds(options) },
-      { db, clock, writer, bursts: this.#bursts, outbox, ages },
+      { db, clock, writer, bursts, outbox, ages },
     );
     const historyEvents = new HistoryEvents({ clock, log, writer, keyValue, events: this.events });
     this.#fullDisk = new FullDisk(options.stateDir, {
@@ -219,53 +199,21 @@ export class Store {
       check: this.#check,
     });
     this.recovered = broken && { reason: broken.reason, quarantined: broken.quarantined };
-    this.#recover(opened, labels);
+    this.#recovery = { ...records, path, log, labels, file: this.#file };
+    recover(opened, this.#recovery);
     this.#fullDisk.tidy();
   }
 
   /** Assigns the sequence number and stores the record, its burst features and its message, in one transaction. */
   append(draft: ObservationDraft, features: BurstFeatures): Observation {
     this.#file.check();
-    return this.#unstored.count(() =>
-      this.#writer.write(() => {
-        const stream = recordStream(draft.camera, 'observation');
-        const seq = this.#sequences.next(stream);
-        const record: Observation = {
-          ...draft,
-          seq,
-          store_id: this.id,
-          published_at: null,
-          historical: false,
-        };
-        const payload = JSON.stringify(record);
-        this.#bursts.add(this.observations.insert(record, payload), features);
-        const topic = `camera/${record.camera}/observation`;
-        this.#outbox.enqueue({ stream, seq, topic, payload }, { isStored: true });
-        if (!record.clock.synced)
-          this.timeCorrection.noteRecord(record, 'observation', this.#outbox.newestRowId);
-        return record;
-      }),
-    );
+    return this.#appender.observation(draft, features);
   }
 
   /** Assigns the sequence number and stores the sea state of a clip and its message, in one transaction. */
   appendSeaState(draft: SeaStateDraft): SeaStateRecord {
     this.#file.check();
-    return this.#unstored.count(() =>
-      this.#writer.write(() => {
-        const { camera } = draft;
-        const stream = recordStream(camera, 'sea_state');
-        const seq = this.#sequences.next(stream);
-        const unsent = { published_at: null, historical: false };
-        const record: SeaStateRecord = { ...draft, seq, store_id: this.id, ...unsent };
-        const payload = JSON.stringify(record);
-        this.seaStates.insert(record, payload);
-        this.#outbox.enqueue({ stream, seq, topic: `camera/${camera}/sea_state`, payload });
-        if (!record.clock.synced)
-          this.timeCorrection.noteRecord(record, 'sea_state', this.#outbox.newestRowId);
-        return record;
-      }),
-    );
+    return this.#appender.seaState(draft);
   }
 
   /**
@@ -333,49 +281,10 @@ export class Store {
     if (!this.#db.open) return;
     this.#check?.interrupt();
     this.#file.rescueContent(this.#db, this.#sequences);
-    this.#renewToken();
+    renewToken(this.#recovery);
     this.#db.close();
     this.#lock.release();
-  }
-
-  #recover(opened: OpenedDatabase, labels: SqliteLabels): void {
-    const { broken } = opened;
-    const { observations, seaStates } = this;
-    const deps = { writer: this.#writer, observations, seaStates, outbox: this.#outbox };
-    const requeued = broken ? requeueUnsent(join(dirname(this.#path), broken.quarantined), deps) : 0;
-    const missing = this.#writer.write(() => this.#sequences.reconcile(broken?.salvage.counters));
-    this.#renewToken();
-    const { change } = this.#sequences.identity;
-    if (change) this.raise(storeIdEvent(this.id, change));
-    if (broken) labels.restore(broken.salvage.labels, broken.salvage.bursts);
-    const event = recoveryEvent(opened, { missing, requeued });
-    if (!event) return;
-    this.#deps.log.error(event.context, 'replaced a damaged or lost database');
-    this.raise(event);
-  }
-
-  /** Without the writer, which would delete records to make room on a full disk. */
-  #renewToken(): void {
-    // The files of the directory may be those of another store.
-    if (this.#file.code !== null) return;
-    try {
-      this.#sequences.identity.renewToken();
-      this.#sequences.save();
-    } catch (thrown) {
-      this.#deps.log.warn({ err: thrown }, 'cannot renew the token of the store');
-    }
   }
 }
 
 const databasePath = (stateDir: string): string => join(stateDir, 'swellsight.db');
-
-const outboxLimits = ({ outbox }: StoreBounds) => ({
-  maxMessages: outbox.maxMessages,
-  maxBytes: (outbox.maxMb ?? DEFAULT_OUTBOX_MB) * MB,
-});
-
-const retentionBounds = ({ retentionDays, maxMb, outbox }: StoreBounds) => ({
-  retentionDays,
-  maxMb,
-  outboxMaxAgeDays: outbox.maxAgeDays,
-});

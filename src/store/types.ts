@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
 import type { Label, LabelledBurst } from '../calibration/types.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Observation } from '../contract/observation.ts';
@@ -20,6 +22,24 @@ export interface StoreOptions {
   readonly maxCheckedBytes?: number;
   /** Id of this boot of the machine. Without it, the timestamps of events are not corrected. */
   readonly bootId?: string;
+}
+
+/**
+ * A fault of the database file that is repaired only when the store is closed and opened again: the file is damaged
+ * (`damaged`), another file is in its place (`replaced`), or it was deleted, alone or with its directory (`gone`).
+ */
+export type StoreFault = 'damaged' | 'replaced' | 'gone';
+
+export interface StoreDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Reads the names of the hardware of a directory. Without it, a copy of the whole disk is not recognised. */
+  readonly hardware?: (stateDir: string) => HardwareIds;
+  /**
+   * Called once when the database file was damaged, replaced or deleted. The caller must close the store and open it
+   * again. `close` saves the data that was stored in a replaced or deleted file.
+   */
+  readonly onBroken?: (fault: StoreFault) => void;
 }
 
 /** Names of the hardware, which a copy of the state directory on other hardware does not have. */

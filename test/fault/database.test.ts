@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
-import type { StoreFault } from '../../src/store/file/file-watch.ts';
+import type { StoreFault } from '../../src/store/types.ts';
 import { acknowledge, burstFeatures, draft, openStore, seaStateDraft } from '../fixtures/store.ts';
 import { useStore, type OpenedStore } from '../fixtures/use-store.ts';
 

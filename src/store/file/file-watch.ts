@@ -4,15 +4,10 @@ import type { Clock } from '../../base/clock.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Sequences } from '../sequences.ts';
+import type { StoreFault } from '../types.ts';
 import { markSuspect, rescue } from './quarantine.ts';
 
 const CHECK_INTERVAL_MS = 5000;
-
-/**
- * A fault of the database file that is repaired only when the store is closed and opened again: the file is damaged
- * (`damaged`), another file is in its place (`replaced`), or it was deleted, alone or with its directory (`gone`).
- */
-export type StoreFault = 'damaged' | 'replaced' | 'gone';
 
 export interface FileWatchDeps {
   readonly clock: Clock;

@@ -1,11 +1,13 @@
 import type Database from 'better-sqlite3';
 import type { Clock } from '../../base/clock.ts';
 import type { Sequences } from '../sequences.ts';
+import type { StoreBounds } from '../types.ts';
 import type { Writer } from '../writer.ts';
 import { ROW_COLUMNS, type OutboxRow, type OutboxTable } from './table.ts';
 
 /** While events fill more than this share of the outbox, the oldest event is dropped before any record. */
 const MAX_EVENT_SHARE = 0.1;
+const DEFAULT_MAX_MB = 256;
 /** Maximum number of rows that one call of `dropAged` reads. */
 const AGE_BATCH_ROWS = 200;
 
@@ -19,6 +21,11 @@ export interface OutboxLimits {
   /** Maximum total size of all payloads. */
   readonly maxBytes: number;
 }
+
+export const outboxLimits = ({ outbox }: StoreBounds): OutboxLimits => ({
+  maxMessages: outbox.maxMessages,
+  maxBytes: (outbox.maxMb ?? DEFAULT_MAX_MB) * 1_048_576,
+});
 
 export interface OutboxBoundsDeps {
   readonly db: Database.Database;
