@@ -10,8 +10,8 @@ import type { Writer } from './writer.ts';
 
 /** Rows that one call of `prune` deletes from each table. */
 const BATCH_ROWS = 200;
-/** Rows that one transaction deletes. */
-const STEP_ROWS = 50;
+/** Rows that one transaction deletes: it is not interrupted, and takes several times longer on a small board. */
+const STEP_ROWS = 20;
 /** A call of `prune` starts no further transaction after this time, because it blocks the event loop. */
 const MAX_BLOCK_MS = 5;
 /**

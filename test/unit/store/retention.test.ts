@@ -30,6 +30,16 @@ describe('Retention', () => {
     expect(kept()).toBe(31);
   });
 
+  it('deletes few rows in one transaction, and starts no further one after 5 ms', () => {
+    for (let n = 0; n < 100; n += 1) state.store.append(at(state.clock.nowMs() - 90 * DAY_MS), NO_FEATURES);
+    // Each look at the clock takes 1 ms, so that there is time for one or two transactions.
+    state.clock.monoMs = () => (state.clock.mono += 1);
+    const { deleted, more } = state.store.prune();
+    expect(more).toBe(true);
+    expect(deleted).toBeGreaterThan(0);
+    expect(deleted).toBeLessThan(50);
+  });
+
   it('does not trust a leap of the clock until the clock is synchronized', () => {
     let synced = false;
     state.store.timeCorrection.setSyncSource(() => synced);
