@@ -1,10 +1,19 @@
 import type { CalibrationSummary } from '../contract/observation.ts';
 import type { ViewSignature } from '../vision/protocol.ts';
 
+/** A wave height as a person reads it. */
+export interface Reading {
+  readonly height: number;
+  readonly unit: 'm' | 'ft';
+  /** `face`: from trough to crest, as all heights here. `hawaiian`: half of it, as measured from behind the wave. */
+  readonly scale: 'face' | 'hawaiian';
+}
+
 /** One person's reading of the wave height of one burst. */
 export interface Label {
   readonly observationId: string;
   readonly camera: string;
+  /** Metres of face, from trough to crest. */
   readonly heightM: number;
   readonly observer: string | null;
   readonly note: string | null;
@@ -14,6 +23,12 @@ export interface Label {
    * Validation never splits a group or a session.
    */
   readonly group: string;
+  /** What the person said, where `heightM` is converted from it; null: `heightM` itself. */
+  readonly height?: number | null;
+  readonly unit?: Reading['unit'] | null;
+  readonly scale?: Reading['scale'] | null;
+  /** The tide at that time, metres; null: unknown. */
+  readonly tideM?: number | null;
 }
 
 /** A label with the model's outputs for its burst: the input of a fit. */

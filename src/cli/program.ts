@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { asAgentError, isAbort } from '../base/errors.ts';
 import { addAgentCommands, addAgentOptions } from './agent/commands.ts';
 import { dropAmbientCapabilities } from './ambient-capabilities.ts';
@@ -127,10 +127,21 @@ function createProgram(select: SelectCommand): Command {
     .addOption(jsonOption())
     .action(select(async () => (await import('./geometry/calibrate-camera.ts')).runCalibrateCamera));
   add('calibrate <dir>', 'compute a site calibration from labelled images')
-    .requiredOption('--labels <file>', 'CSV: file, camera, burst, group, height_m')
+    .requiredOption(
+      '--labels <file>',
+      'CSV: file, camera, burst, group, height_m (or height, unit, scale), tide_m, day',
+    )
     .option('--camera <id>', 'only this camera of the file')
     .option('--out <file>', 'write the calibration as JSON')
     .option('--frames <n>', 'number of frames of each burst, or all', 'all')
+    .addOption(
+      new Option(
+        '--hold-out <what>',
+        'what the validation leaves out together: the column group or day, or half a metre of tide_m',
+      )
+        .choices(['group', 'day', 'tide'])
+        .default('group'),
+    )
     .option('--no-gated', 'leave out frames that the quality gate rejects')
     .addOption(jsonOption())
     .addOption(modelOption())

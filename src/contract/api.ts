@@ -28,7 +28,12 @@ import type { Info, ModelState } from './states.ts';
 
 export interface LabelInput {
   readonly observation_id: string;
-  readonly height_m: number;
+  /** Metres of face; or `height` with its unit and scale. */
+  readonly height_m?: number;
+  readonly height?: number;
+  readonly unit?: 'm' | 'ft';
+  readonly scale?: 'face' | 'hawaiian';
+  readonly tide_m?: number;
   readonly observer?: string;
   readonly note?: string;
 }

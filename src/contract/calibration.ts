@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox';
-import { Nullable, closed } from './schema-parts.ts';
+import { Nullable, StringEnum, closed } from './schema-parts.ts';
 import { CalibrationSummary, ModelRef } from './observation.ts';
 
 const Base64 = (maxLength: number) =>
@@ -19,6 +19,14 @@ export const CalibrationLabel = Type.Object(
     height_m: Type.Number({ minimum: 0, maximum: 25, description: "a person's reading, metres" }),
     observer: Nullable(Type.String({ maxLength: 200 })),
     note: Nullable(Type.String({ maxLength: 2000 })),
+    height: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 85, description: 'what the person said, in `unit` and `scale`' }),
+    ),
+    unit: Type.Optional(StringEnum(['m', 'ft'])),
+    scale: Type.Optional(StringEnum(['face', 'hawaiian'])),
+    tide_m: Type.Optional(
+      Type.Number({ minimum: -20, maximum: 20, description: 'the tide at that time, metres' }),
+    ),
     created_at: Time,
     captured_at: Type.Optional(Time),
     group: Type.String({

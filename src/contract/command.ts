@@ -82,11 +82,29 @@ export const COMMAND_ARGS = {
   label: Type.Object(
     {
       observation_id: ObservationId,
-      height_m: Type.Number({ minimum: 0, maximum: 25 }),
+      height_m: Type.Optional(
+        Type.Number({ minimum: 0, maximum: 25, description: 'metres of face; or give `height`' }),
+      ),
+      height: Type.Optional(
+        Type.Number({
+          minimum: 0,
+          maximum: 85,
+          description: 'the reading in `unit` and `scale`, instead of `height_m`',
+        }),
+      ),
+      unit: Type.Optional(StringEnum(['m', 'ft'], { description: 'of `height`; default: m' })),
+      scale: Type.Optional(
+        StringEnum(['face', 'hawaiian'], {
+          description: 'of `height`; default: face, from trough to crest; hawaiian is half of it',
+        }),
+      ),
+      tide_m: Type.Optional(
+        Type.Number({ minimum: -20, maximum: 20, description: 'the tide at that time, metres' }),
+      ),
       observer: Type.Optional(Type.String({ maxLength: 100 })),
       note: Type.Optional(Type.String({ maxLength: 1000 })),
     },
-    closed,
+    { ...closed, oneOf: [{ required: ['height_m'] }, { required: ['height'] }] },
   ),
   'label.remove': Type.Object({ observation_id: ObservationId }, closed),
   image: Type.Object(

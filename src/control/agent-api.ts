@@ -6,6 +6,7 @@ import type { LevelledLog } from '../base/log.ts';
 import type { RecentLog } from './recent-log.ts';
 import type { SiteCalibration } from '../calibration/site-calibration.ts';
 import type { Configuration } from '../config/configuration.ts';
+import { labelledHeight } from '../calibration/reading.ts';
 import type { AgentApi, LabelInput } from '../contract/api.ts';
 import type { LastStop } from '../contract/diagnostics.ts';
 import type { CameraView, LinkView } from '../contract/openapi/views.ts';
@@ -159,7 +160,8 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
         );
       const { camera: labelled } = store.labels.add({
         observationId: label.observation_id,
-        heightM: label.height_m,
+        ...labelledHeight(label),
+        tideM: label.tide_m ?? null,
         observer: label.observer ?? null,
         note: label.note ?? null,
       });
@@ -178,6 +180,10 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
         height_m: label.heightM,
         observer: label.observer,
         note: label.note,
+        height: label.height ?? null,
+        unit: label.unit ?? null,
+        scale: label.scale ?? null,
+        tide_m: label.tideM ?? null,
         created_at: isoTime(label.createdAtMs),
       })),
     exportCalibration: async (camera) => {

@@ -25,6 +25,9 @@ const MAX_READ_BURSTS = 250;
 /** SQL: columns of `labels l` with the names of the fields of `Label`, so that rows can be used without a copy. */
 export const LABEL_COLUMNS = `l.camera, l.observation_id AS observationId, l.height_m AS heightM, l.observer, l.note,
     l.created_at_ms AS createdAtMs, l.group_id AS "group"`;
+const READING_COLUMNS = 'r.height, r.unit, r.scale, r.tide_m AS tideM';
+const JOIN_READINGS =
+  'LEFT JOIN label_readings r ON r.camera = l.camera AND r.observation_id = l.observation_id';
 
 export interface LabelsDeps {
   readonly db: Database.Database;
@@ -38,6 +41,7 @@ export interface LabelsDeps {
 export class SqliteLabels implements Labels {
   readonly #deps: LabelsDeps;
   readonly #put: Database.Statement<[Label]>;
+  readonly #putReading: Database.Statement<[Label]>;
   readonly #remove: Database.Statement<[{ id: string; camera: string | null }]>;
   readonly #list: Database.Statement<[string], Label>;
   readonly #joined: Database.Statement<
@@ -54,17 +58,20 @@ export class SqliteLabels implements Labels {
          observer = excluded.observer, note = excluded.note, created_at_ms = excluded.created_at_ms,
          group_id = excluded.group_id`,
     );
+    this.#putReading = deps.db.prepare(
+      'INSERT INTO label_readings VALUES (@camera, @observationId, @height, @unit, @scale, @tideM)',
+    );
     this.#remove = deps.db.prepare(
       'DELETE FROM labels WHERE observation_id = @id AND (@camera IS NULL OR camera = @camera)',
     );
     this.#list = deps.db.prepare(
-      `SELECT ${LABEL_COLUMNS} FROM labels l WHERE l.camera = ? ORDER BY l.created_at_ms, l.observation_id`,
+      `SELECT ${LABEL_COLUMNS}, ${READING_COLUMNS} FROM labels l ${JOIN_READINGS} WHERE l.camera = ? ORDER BY l.created_at_ms, l.observation_id`,
     );
     this.#joined = deps.db.prepare(
-      `SELECT ${LABEL_COLUMNS},
+      `SELECT ${LABEL_COLUMNS}, ${READING_COLUMNS},
          iif(b.embedding_digest = @digest, b.embedding, e.embedding) AS embedding,
          b.view_luma, b.view_width, b.view_height, b.captured_at_ms
-       FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
+       FROM labels l ${JOIN_READINGS} JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
          LEFT JOIN embeddings e ON e.camera = l.camera AND e.observation_id = l.observation_id
            AND e.embedding_digest = @digest
        WHERE l.camera = @camera AND (b.embedding_digest = @digest OR e.row_id IS NOT NULL)
@@ -84,10 +91,11 @@ export class SqliteLabels implements Labels {
       note: input.note,
       createdAtMs: Math.round(clock.nowMs()),
       group: input.group ?? input.observationId,
+      ...readingOf(input),
     };
     writer.write(() => {
       bursts.keep(label.observationId);
-      this.#put.run(label);
+      this.#write(label);
     });
     return label;
   }
@@ -133,8 +141,14 @@ export class SqliteLabels implements Labels {
   restore(labels: readonly Label[], bursts: readonly BurstRow[]): void {
     this.#deps.writer.write(() => {
       for (const burst of bursts) this.#deps.bursts.put(burst);
-      for (const label of labels) this.#put.run(label);
+      for (const label of labels) this.#write(label);
     });
+  }
+
+  #write(label: Label): void {
+    this.#put.run(label);
+    const reading = readingOf(label);
+    if (reading.height !== null || reading.tideM !== null) this.#putReading.run({ ...label, ...reading });
   }
 
   #cameraOf(observationId: string): string {
@@ -160,6 +174,13 @@ export class SqliteLabels implements Labels {
     return owner;
   }
 }
+
+const readingOf = ({ height, unit, scale, tideM }: Pick<Label, 'height' | 'unit' | 'scale' | 'tideM'>) => ({
+  height: height ?? null,
+  unit: unit ?? null,
+  scale: scale ?? null,
+  tideM: tideM ?? null,
+});
 
 const isHeight = (heightM: number): boolean => heightM >= 0 && heightM <= MAX_HEIGHT_M;
 

@@ -49,6 +49,14 @@ export function addAgentCommands(program: Command, select: SelectCommand): void 
     .option('--latest <camera>', 'instead of an observation: the newest measured one of this camera')
     .option('--observer <name>', 'name of the person')
     .option('--note <text>', 'a note for the label')
+    .addOption(new Option('--unit <unit>', 'of the height (default: m)').choices(['m', 'ft']))
+    .addOption(
+      new Option('--scale <scale>', 'face: from trough to crest (default); hawaiian: half of it').choices([
+        'face',
+        'hawaiian',
+      ]),
+    )
+    .option('--tide <m>', 'the tide at that time, metres')
     .option('--remove', 'remove the label')
     .action(select(async () => (await loadObservations()).labelObservation));
 

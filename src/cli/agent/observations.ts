@@ -99,6 +99,9 @@ export interface LabelOptions extends AgentOptions {
   readonly latest?: string;
   readonly observer?: string;
   readonly note?: string;
+  readonly unit?: string;
+  readonly scale?: string;
+  readonly tide?: string;
   readonly remove?: boolean;
 }
 
@@ -145,13 +148,22 @@ async function findTarget(
 function labelBody(id: string, heightText: string | undefined, options: LabelOptions) {
   if (heightText === undefined)
     throw new AgentError('usage', 'the height in metres is missing: swellsight label OBSERVATION HEIGHT');
-  const heightM = Number(heightText.replace(/\s*m$/i, '').replace(',', '.'));
-  if (heightText.trim() === '' || !Number.isFinite(heightM))
-    throw new AgentError('usage', `${JSON.stringify(heightText)} is not a height in metres`);
-  const { observer, note } = options;
+  const [, digits = '', suffix] = /^\s*([\d.,]+)\s*(m|ft)?\s*$/i.exec(heightText) ?? [];
+  const height = Number(digits.replace(',', '.'));
+  if (digits === '' || !Number.isFinite(height))
+    throw new AgentError(
+      'usage',
+      `${JSON.stringify(heightText)} is not a height in metres or feet, such as 1.4 or 5ft`,
+    );
+  const { observer, note, scale, tide } = options;
+  const unit = options.unit ?? suffix?.toLowerCase();
+  const isFaceM = (unit === undefined || unit === 'm') && (scale === undefined || scale === 'face');
+  const tideM = Number(tide ?? 0);
+  if (!Number.isFinite(tideM)) throw new AgentError('usage', '--tide must be a number of metres');
   return {
     observation_id: id,
-    height_m: heightM,
+    ...(isFaceM ? { height_m: height } : { height, unit: unit ?? 'm', scale: scale ?? 'face' }),
+    ...(tide === undefined ? {} : { tide_m: tideM }),
     ...(observer === undefined ? {} : { observer }),
     ...(note === undefined ? {} : { note }),
   };

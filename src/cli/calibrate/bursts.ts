@@ -107,8 +107,10 @@ async function embedBurst(
             observationId: `${first.camera}/${first.burst}`,
             camera: first.camera,
             heightM: first.heightM,
-            observer: null,
+            observer: first.observer,
             note: first.note,
+            ...first.reading,
+            tideM: first.tideM,
             // Files have no capture time: use the order of the list.
             createdAtMs: index,
             group: first.group,

@@ -12,7 +12,7 @@ import { readOptionFile, type ConfigOptions } from '../options.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
 import { embedBursts } from './bursts.ts';
-import { parseLabels } from './labels.ts';
+import { parseLabels, type HoldOut } from './labels.ts';
 import { buildCameraReport, formatCalibrateReport, type CalibrateReport } from './report.ts';
 
 export interface CalibrateCommandOptions extends ConfigOptions {
@@ -22,6 +22,7 @@ export interface CalibrateCommandOptions extends ConfigOptions {
   readonly frames?: string;
   /** False with `--no-gated`. */
   readonly gated: boolean;
+  readonly holdOut: HoldOut;
   readonly model?: string;
   readonly json?: boolean;
 }
@@ -49,6 +50,7 @@ export async function runCalibrate(
       framesPerBurst,
       ignoreGate: options.gated,
       sessionHours: settings.calibration.sessionHours,
+      holdOut: options.holdOut,
     },
     {
       vision,
@@ -86,6 +88,7 @@ export interface CalibrateOptions {
   /** Whether to use frames that the quality gate rejects: a person could read them. */
   readonly ignoreGate: boolean;
   readonly sessionHours: number;
+  readonly holdOut: HoldOut;
 }
 
 export interface CalibrateDependencies {
@@ -105,7 +108,7 @@ export async function calibrateFiles(
   options: CalibrateOptions,
   dependencies: CalibrateDependencies,
 ): Promise<CalibrateReport> {
-  const { rows, refused } = parseLabels(readOptionFile('labels', options.labels));
+  const { rows, refused } = parseLabels(readOptionFile('labels', options.labels), options.holdOut);
   const cameras = [...new Set(rows.map((row) => row.camera))];
   const selected = options.camera === null ? cameras : cameras.filter((camera) => camera === options.camera);
   if (selected.length === 0)

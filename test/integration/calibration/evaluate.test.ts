@@ -46,6 +46,7 @@ describe.skipIf(frames === null)('calibrate on real frames (needs the real beach
         framesPerBurst: 3,
         ignoreGate: true,
         sessionHours: 6,
+        holdOut: 'group',
         ...options,
       },
       {

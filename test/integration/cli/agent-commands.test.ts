@@ -106,7 +106,11 @@ describe('commands for a running agent', () => {
     const { cli, api } = await serveAgent();
     const { code, stdout } = await cli('label', OBSERVATION_ID, '1,4 m', '--observer', 'ana');
     expect([code, stdout]).toEqual([0, 'north: 3 labels, 5 more sessions needed\n']);
-    expect(api.labelled).toEqual([{ observation_id: OBSERVATION_ID, height_m: 1.4, observer: 'ana' }]);
+    await cli('label', OBSERVATION_ID, '5ft', '--scale', 'hawaiian', '--tide', '-0.3');
+    expect(api.labelled).toEqual([
+      { observation_id: OBSERVATION_ID, height_m: 1.4, observer: 'ana' },
+      { observation_id: OBSERVATION_ID, height: 5, unit: 'ft', scale: 'hawaiian', tide_m: -0.3 },
+    ]);
     expect((await cli('label', OBSERVATION_ID, '--remove')).code).toBe(0);
     expect((await cli('label', OBSERVATION_ID, 'high')).code).toBe(2);
     const missing = await cli('label', OBSERVATION_ID);

@@ -15,6 +15,7 @@ function calibrated(): SiteCalibration {
       label: {
         ...one.label,
         observer: i % 2 ? 'Ana' : null,
+        ...(i % 3 ? {} : { height: 3, unit: 'ft' as const, scale: 'hawaiian' as const, tideM: -0.5 }),
         note: i % 3 ? 'small, "clean"\nlow tide' : null,
       },
       view: i === 5 ? null : drawnView({ seed: i }),

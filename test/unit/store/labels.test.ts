@@ -28,6 +28,25 @@ describe('SqliteLabels', () => {
     expect([state.store.labels.remove(id), state.store.labels.remove(id)]).toEqual([true, false]);
   });
 
+  it('keeps what a person said and the tide, and forgets them with the label', () => {
+    const { id } = state.store.append(draft(), burstFeatures([1]));
+    const source = { observationId: id, observer: 'ana', note: null };
+    const reading = { height: 3, unit: 'ft', scale: 'hawaiian', tideM: -0.4 } as const;
+    state.store.labels.add({ ...source, heightM: 1.829, ...reading });
+    expect(state.store.labels.list('north')).toMatchObject([{ heightM: 1.829, ...reading }]);
+    const [burst] = state.store.labels.bursts('north', 'trunk');
+    expect(burst?.label).toMatchObject(reading);
+    state.store.labels.import('south', 'trunk', burst ? [burst] : []);
+    expect(state.store.labels.list('south')).toMatchObject([reading]);
+    const none = { height: null, unit: null, scale: null, tideM: null };
+    state.store.labels.add({ ...source, heightM: 2 });
+    expect(state.store.labels.list('north')).toMatchObject([{ heightM: 2, ...none }]);
+    state.store.labels.add({ ...source, heightM: 1.829, ...reading });
+    state.store.labels.remove(id);
+    label(id, 1);
+    expect(state.store.labels.list('north')).toMatchObject([{ heightM: 1, ...none }]);
+  });
+
   it('refuses labels of observations without an embedding, and heights out of range', () => {
     const { id: failed } = state.store.append(draft({ status: 'failed' }), NO_FEATURES);
     const { id: rejected } = state.store.append(draft({ status: 'rejected' }), burstFeatures([1]));
@@ -139,6 +158,6 @@ describe('SqliteLabels', () => {
       };
     });
     state.store.labels.import('north', 'trunk', bursts);
-    expect(state.store.labels.bursts('north', 'trunk')).toEqual(bursts.slice(2));
+    expect(state.store.labels.bursts('north', 'trunk')).toMatchObject(bursts.slice(2));
   });
 });

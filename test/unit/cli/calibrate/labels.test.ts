@@ -17,10 +17,14 @@ describe('parseLabels', () => {
         burst: '1',
         group: 'g1',
         heightM: 0.4,
+        ...{ reading: null, tideM: null, observer: null },
         note: 'Small, "clean"\nlow tide',
         line: 2,
       },
-      { file: 'b.jpg', camera: 'A', burst: '2', group: '2', heightM: 1, note: null, line: 5 },
+      {
+        ...{ file: 'b.jpg', camera: 'A', burst: '2', group: '2', heightM: 1, note: null, line: 5 },
+        ...{ reading: null, tideM: null, observer: null },
+      },
     ]);
   });
 
@@ -29,6 +33,29 @@ describe('parseLabels', () => {
       { camera: 'camera', burst: 'a.jpg', group: 'a.jpg', heightM: 0.5 },
       { camera: 'camera', burst: 'b.jpg', group: 'b.jpg', heightM: 0 },
     ]);
+  });
+
+  it('converts heights of other units and scales, and keeps what was read', () => {
+    const { rows, refused } = parseLabels(
+      'file,height,unit,scale,observer,tide_m\na.jpg,3,ft,hawaiian,ana,-0.4\nb.jpg,1.5,,,,\nc.jpg,4,yd,,,\nd.jpg,1,,,,low',
+    );
+    expect(rows).toMatchObject([
+      { heightM: 1.829, reading: { height: 3, unit: 'ft', scale: 'hawaiian' }, observer: 'ana', tideM: -0.4 },
+      { heightM: 1.5, reading: { height: 1.5, unit: 'm', scale: 'face' }, observer: null, tideM: null },
+    ]);
+    expect(refused.map(({ line }) => line)).toEqual([4, 5]);
+  });
+
+  it('makes a group of each day, or of each half metre of tide', () => {
+    const text =
+      'file,height_m,group,day,tide_m\na,1,x,1 May,0.1\nb,1,x,1 May,0.7\nc,1,x,2 May,0.4\nd,1,x,,\n';
+    const groups = (holdOut: 'group' | 'day' | 'tide') =>
+      parseLabels(text, holdOut).rows.map(({ group }) => group);
+    expect(groups('group')).toEqual(['x', 'x', 'x', 'x']);
+    expect(groups('day')).toEqual(['1 May', '1 May', '2 May']);
+    expect(groups('tide')).toEqual(['tide 0', 'tide 1', 'tide 0']);
+    expect(parseLabels(text, 'tide').refused).toEqual([{ line: 5, why: 'no tide' }]);
+    expect(() => parseLabels('file,height_m\na,1', 'day')).toThrow(/day/);
   });
 
   it('reports unusable rows by line', () => {

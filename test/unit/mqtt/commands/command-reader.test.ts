@@ -17,6 +17,7 @@ describe('CommandReader', () => {
     ['capture', { camera: 'north' }],
     ['label', { observation_id: OBSERVATION_ID, height_m: 0 }],
     ['label', { observation_id: OBSERVATION_ID, height_m: 1.5, observer: 'ana', note: '' }],
+    ['label', { observation_id: OBSERVATION_ID, height: 3, unit: 'ft', scale: 'hawaiian', tide_m: 0.2 }],
     ['label.remove', { observation_id: OBSERVATION_ID }],
     ['image', { camera: 'north' }],
     ['image', { camera: 'north', max_width_px: 1280, annotate: true }],
