@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openBundle } from '../../src/model/bundle/bundle.ts';
+import { measureClip } from './clip.ts';
 import { measureDrain } from './drain.ts';
 import { measureFrameToRecord } from './frame-to-record.ts';
 import { measureLongHistory } from './long-history.ts';
@@ -35,6 +36,7 @@ const parts: Record<string, () => Promise<readonly Row[]>> = {
   written: measureWritten,
   drain: measureDrain,
   http: () => measureHttp(bundle, frames),
+  clip: measureClip,
   swap: () => measureSwaps(bundle, frames, Number(values.swaps)),
 };
 // Only when it is asked for: it needs 10 GB of disk and several minutes.

@@ -14,7 +14,7 @@ const ENTRY = new URL(`./child${extname(import.meta.url)}`, import.meta.url);
 const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=4', '--no-warnings'];
 const LOWEST_PRIORITY = 19;
 /** A clip takes some seconds of processor time; at the lowest priority it may have to wait for long. */
-const MAX_MS = 300_000;
+const MAX_MS = 900_000;
 const MAX_STDERR_CHARS = 2048;
 
 /** Measures and draws clips, each in a child process of the lowest priority, one after another. */

@@ -1,0 +1,70 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { restorePriority } from '../../src/base/process-priority.ts';
+import { RunningAgent, reasonsOf, type LogLine } from '../fixtures/agent.ts';
+import { descendants } from '../fixtures/capture.ts';
+import { waveDataDir } from '../fixtures/wave-data.ts';
+
+const TIMEOUT_MS = 240_000;
+const waves = waveDataDir();
+
+/** The processes of the lowest priority may get nothing while other tests run. */
+async function raisePriorities(signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    for (const pid of descendants('sea-state/process/child')) restorePriority(pid);
+    await delay(200);
+  }
+}
+
+it.skipIf(waves === null)(
+  'measures the period of real waves in the whole agent, and refuses films that cannot show one (needs shared/waves or SWELLSIGHT_WAVES)',
+  { timeout: TIMEOUT_MS + 60_000 },
+  async () => {
+    const video = (id: string, film: string, replay: 'once' | 'loop') => ({
+      ...{ id, kind: 'video', path: join(waves ?? '', film), replay, schedule: { everyS: 20 } },
+      burst: { frames: 1 },
+      seaState: { durationS: 256, schedule: { everyS: 3600 }, keepTimestacks: id === 'boomerang' },
+    });
+    const cameras = [
+      video('boomerang', 'boomerang-2fps.mp4', 'once'),
+      video('fuengirola', 'fuengirola.mp4', 'once'),
+      video('loop', 'fuengirola.mp4', 'loop'),
+    ];
+    await using agent = await RunningAgent.start({ cameras, mqtt: { embedded: { port: 0 } } });
+    const done = new AbortController();
+    using _done = { [Symbol.dispose]: () => done.abort() };
+    void raisePriorities(done.signal);
+    const of = (camera: string): Promise<LogLine> =>
+      agent.waitFor(
+        `sea state of ${camera}`,
+        (line) => line.msg === 'sea state' && line['camera'] === camera,
+        TIMEOUT_MS,
+      );
+    const [boomerang, fuengirola, loop] = await Promise.all(cameras.map(({ id }) => of(id)));
+    expect(boomerang).toMatchObject({ status: 'measured' });
+    const periodS = Number(boomerang?.['period_s']);
+    expect(Math.abs(periodS - 13.7)).toBeLessThan(0.6);
+    expect([fuengirola?.['status'], fuengirola?.['reasons']]).toEqual(['rejected', 'too_short']);
+    expect([loop?.['status'], loop?.['reasons']]).toEqual(['rejected', 'repeated']);
+
+    // The figures of the clip were kept, and are drawn for the others.
+    for (const path of ['boomerang/sea-state/latest/timestack.png', 'loop/sea-state/latest/timestack.png']) {
+      const response = await fetch(`${agent.url}/api/v1/cameras/${path}`);
+      expect([response.status, response.headers.get('content-type')]).toEqual([200, 'image/png']);
+    }
+
+    // The bursts that follow carry the period. None was late because of the clips.
+    const from = agent.lines.length;
+    const next = await agent.observation((line) => line['camera'] === 'boomerang', 60_000, from);
+    const { observations } = (await agent.json('/api/v1/observations?camera=boomerang&limit=1')) as {
+      observations: { id: string; wave: { period_s: number; period_basis: string } }[];
+    };
+    expect(observations[0]).toMatchObject({
+      id: next['id'],
+      wave: { period_s: periodS, period_basis: 'video_spectrum' },
+    });
+    const bursts = agent.lines.filter(({ msg }) => msg === 'observation');
+    expect(bursts.filter((line) => reasonsOf(line) === 'late')).toEqual([]);
+  },
+);
