@@ -27,7 +27,8 @@ export class SeaPainter {
   readonly seed: number;
   readonly #tiles: Tiles;
   readonly #field: WaveField;
-  #canvas: Canvas = createCanvas(0, 0);
+  /** Of full images and of clips: a new one for each image would leave garbage of megabytes. */
+  #canvases: readonly Canvas[] = [];
 
   constructor(seed: number) {
     this.seed = seed;
@@ -35,13 +36,13 @@ export class SeaPainter {
     this.#field = new WaveField(seed);
   }
 
-  /** The image is valid until the next call. */
+  /** The image is valid until the next call with its size. */
   paint(scene: Scene): RawImage {
     const { widthPx, heightPx } = scene;
-    if (this.#canvas.widthPx !== widthPx || this.#canvas.heightPx !== heightPx) {
-      this.#canvas = createCanvas(widthPx, heightPx);
-    }
-    const canvas = this.#canvas;
+    const canvas =
+      this.#canvases.find((one) => one.widthPx === widthPx && one.heightPx === heightPx) ??
+      createCanvas(widthPx, heightPx);
+    this.#canvases = [canvas, ...this.#canvases.filter((one) => one !== canvas)].slice(0, 2);
     const view = computeView(scene);
     const light = computeLight(scene);
     const tiles = this.#tiles;
