@@ -34,15 +34,22 @@ const analyzed = { id: 1, type: 'analyzed', result, rssMb: 100 };
 const withResult = (part: object) => ({ ...analyzed, result: { ...result, ...part } });
 const withHeads = (part: object) => withResult({ heads: { ...heads, ...part } });
 
+const columns = {
+  ...{ luma: new Uint8Array(8), width: 2, height: 4 },
+  ...{ firstRow: 3, frameWidth: 1280, frameHeight: 720 },
+};
+const shrunk = (part: object) => ({
+  ...{ id: 3, type: 'shrunk', rssMb: 1 },
+  picture: { luma: new Uint8Array(6), width: 3, height: 2, columns: null, ...part },
+});
+
 describe('replies of the vision process', () => {
   it.each([
     ['an opened model', { id: 0, type: 'opened', rssMb: 90 }],
     ['a frame', analyzed],
     ['a rejected frame with a preview', withResult({ heads: null, preview: new Uint8Array(9) })],
-    [
-      'a grey picture',
-      { id: 3, type: 'shrunk', picture: { luma: new Uint8Array(6), width: 3, height: 2 }, rssMb: 1 },
-    ],
+    ['a grey picture', shrunk({})],
+    ['a grey picture with columns', shrunk({ columns })],
     ['a JPEG', { id: 3, type: 'rendered', jpeg: Buffer.from([1]), rssMb: 1 }],
     [
       'a failure',
@@ -79,10 +86,9 @@ describe('replies of the vision process', () => {
     ['an embedding with NaN', withHeads({ embedding: new Float32Array([1, Number.NaN]) })],
     ['an embedding of four million values', withHeads({ embedding: new Float32Array(4_000_000) })],
     ['an embedding that is a list', withHeads({ embedding: [1, 2] })],
-    [
-      'a grey picture of the wrong size',
-      { id: 1, type: 'shrunk', picture: { luma: new Uint8Array(5), width: 3, height: 2 }, rssMb: 1 },
-    ],
+    ['a grey picture of the wrong size', shrunk({ luma: new Uint8Array(5) })],
+    ['columns of the wrong size', shrunk({ columns: { ...columns, luma: new Uint8Array(7) } })],
+    ['columns of an unknown frame', shrunk({ columns: { ...columns, frameWidth: Number.NaN } })],
     ['a text as JPEG', { id: 1, type: 'rendered', jpeg: 'ffd8', rssMb: 1 }],
     [
       'an unknown error code',
