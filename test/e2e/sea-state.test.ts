@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import type { SeaStateRecord } from '../../src/contract/sea-state.ts';
 import { restorePriority } from '../../src/base/process-priority.ts';
 import { RunningAgent, reasonsOf, type LogLine } from '../fixtures/agent.ts';
+import { runCli } from '../fixtures/cli.ts';
 import { descendants } from '../fixtures/capture.ts';
 import { waveDataDir } from '../fixtures/wave-data.ts';
 
@@ -21,10 +25,17 @@ it.skipIf(waves === null)(
   'measures the period of real waves in the whole agent, and refuses films that cannot show one (needs shared/waves or SWELLSIGHT_WAVES)',
   { timeout: TIMEOUT_MS + 60_000 },
   async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'swellsight-clips-'));
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+    const pose = join(dir, 'pose.json');
+    const points = ['calibrate-camera', join(waves ?? '', 'boomerang-gcp.csv'), '--size', '2048x1080'];
+    const lens = ['--lens', join(waves ?? '', 'boomerang-lens.json')];
+    expect((await runCli([...points, ...lens, '--out', pose])).code).toBe(0);
     const video = (id: string, film: string, replay: 'once' | 'loop') => ({
       ...{ id, kind: 'video', path: join(waves ?? '', film), replay, schedule: { everyS: 20 } },
       burst: { frames: 1 },
       seaState: { durationS: 256, schedule: { everyS: 3600 }, keepTimestacks: id === 'boomerang' },
+      ...(id === 'boomerang' ? { geometry: { pose, tide: { offsetM: 0 } } } : {}),
     });
     const cameras = [
       video('boomerang', 'boomerang-2fps.mp4', 'once'),
@@ -45,6 +56,13 @@ it.skipIf(waves === null)(
     expect(boomerang).toMatchObject({ status: 'measured' });
     const periodS = Number(boomerang?.['period_s']);
     expect(Math.abs(periodS - 13.7)).toBeLessThan(0.6);
+    const { sea_states: records } = (await agent.json('/api/v1/cameras/boomerang/sea-state?limit=1')) as {
+      sea_states: SeaStateRecord[];
+    };
+    const breaker = records[0]?.breaker;
+    expect(breaker).toMatchObject({ reason: null, tide_m: 0 });
+    expect(breaker?.height_m).toBeGreaterThan(1.2);
+    expect(breaker?.height_m).toBeLessThan(3.5);
     expect([fuengirola?.['status'], fuengirola?.['reasons']]).toEqual(['rejected', 'too_short']);
     expect([loop?.['status'], loop?.['reasons']]).toEqual(['rejected', 'repeated']);
 
