@@ -6,7 +6,7 @@ import { assignSessions } from './sessions.ts';
 import { fitSite, restoreSite, storeSite, type LabelledView, type SiteFit } from './site-fit.ts';
 import { runInSlices, runNow } from './steps.ts';
 import type { FitOutcome, HeightEstimate, LabelledBurst } from './types.ts';
-import { estimateByRule, MIN_RIDGE_SESSIONS } from './view-calibration.ts';
+import { estimateBy, estimateByRule, MIN_RIDGE_SESSIONS } from './view-calibration.ts';
 import { findView, type FoundView, type ViewCheck } from './view/check-view.ts';
 
 export interface SiteCalibrationOptions {
@@ -116,9 +116,11 @@ export class SiteCalibration {
     if (recognised === null) return withoutHeight('uncalibrated', UNCALIBRATED);
     const summary = this.#summarize(recognised.view, recognised.check.state);
     if (recognised.view === null) return withoutHeight('view_changed', summary);
-    const { calibration } = recognised.view;
+    const { calibration, reference } = recognised.view;
+    // The view was compared, and may be another one: then the embedding says nothing for sure.
+    const isDoubtful = recognised.check.state === 'unknown' && view !== null && reference !== null;
     return {
-      ...estimateByRule(calibration, embedding),
+      ...(isDoubtful ? estimateBy('median', calibration, embedding) : estimateByRule(calibration, embedding)),
       reason: null,
       medianM: calibration.medianM,
       summary,

@@ -176,18 +176,21 @@ describe('SiteCalibration', () => {
     expect(calibration.estimate(anyEmbedding, drawnView({ seed: 53 })).summary).toMatchObject({ labels: 10 });
   });
 
-  it('continues without a view signature, and with a view signature without edges', () => {
+  it('continues without a view signature; with one without edges it gives only the usual height', () => {
     const calibration = site();
     calibration.fitNow(
       syntheticSite({ seed: 11, bursts: 10 }).map((one, i) => ({ ...one, view: drawnView({ seed: i }) })),
     );
-    expect(calibration.estimate(anyEmbedding, null)).toMatchObject({
+    const embedding = calibration.bursts()[3]?.embedding ?? anyEmbedding;
+    expect(calibration.estimate(embedding, null)).toMatchObject({
       reason: null,
+      basis: 'site_calibrated',
       summary: { view: 'unknown' },
     });
     const fog = { luma: new Uint8Array(14_400).fill(140), width: 160, height: 90 };
-    expect(calibration.estimate(anyEmbedding, fog)).toMatchObject({
+    expect(calibration.estimate(embedding, fog)).toMatchObject({
       reason: null,
+      basis: 'site_median',
       summary: { view: 'unknown' },
     });
   });
