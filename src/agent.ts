@@ -47,6 +47,7 @@ import { CameraClips } from './observation/clips/camera-clips.ts';
 import { FigureFiles } from './observation/clips/figure-files.ts';
 import { SeaStateReports } from './observation/sea-state-reports.ts';
 import { SiteCalibrations } from './observation/site-calibrations.ts';
+import { WaterLevel } from './observation/water-level.ts';
 import { createSchedule } from './schedule/schedule.ts';
 import { SeaStateProcess } from './sea-state/process/sea-state-process.ts';
 import { ModelServer } from './serving/model-server.ts';
@@ -137,6 +138,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const onSeaState = on.seaStateStored.emit;
   const seaStates = new SeaStateReports({ ...base('sea-state'), ...identity, link, onSeaState });
   const seaStateProcess = new SeaStateProcess({ clock });
+  const waterLevel = new WaterLevel({ clock, memory });
   const figureFiles = new FigureFiles({ stateDir });
   const openers = { openCamera: createCameraOpener(), createSchedule };
   const cameraDeps = {
@@ -145,7 +147,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     time,
     images,
     seaStates,
-    ...{ seaStateProcess, figureFiles },
+    ...{ seaStateProcess, figureFiles, waterLevel },
     calibrations,
     board,
     configuration,
@@ -234,7 +236,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
     clips: new CameraClips(cameras),
-    ...{ cameras, seaStates, server, analysis, models, updates, heartbeat, liveness, lastStop },
+    ...{ cameras, seaStates, waterLevel, server, analysis, models, updates, heartbeat, liveness, lastStop },
   });
   const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };
   const commands = new Commands({}, { ...base('commands'), ...commandDeps, commandLog: store.commands });

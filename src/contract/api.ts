@@ -25,6 +25,7 @@ import type {
 } from './model.ts';
 import type { SeaStatePicture, SeaStateRecord } from './sea-state.ts';
 import type { Info, ModelState } from './states.ts';
+import type { TideLevel } from './tide.ts';
 
 export interface LabelInput {
   readonly observation_id: string;
@@ -168,6 +169,8 @@ export interface AgentApi {
    * `config_invalid` or `config_locked` when the rest cannot be used alone, `store_failed`.
    */
   dropConfig(key: string | null): ConfigDropped;
+  /** Sets the level of the water for the geometry of the cameras. Throws `store_failed`. */
+  setTide(setting: { offsetM: number | null; heightM: number | null; validS: number }): TideLevel;
   /** Sets the log level until the next start or until the settings change it. */
   setLogLevel(level: LogLevelName): LogLevelChange;
   /** Restarts all parts. Throws `config_invalid` when the local configuration is no longer valid. */

@@ -8,6 +8,7 @@ import { Count, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 import { CalibrationSummary, CapturedObservation } from './observation.ts';
 import { SeaStateRecord } from './sea-state.ts';
 import { Info, ModelState } from './states.ts';
+import { TideLevel } from './tide.ts';
 
 export const ImageResult = Type.Object(
   {
@@ -64,6 +65,7 @@ export const COMMAND_RESULTS: Readonly<Record<CommandName, TSchema>> = {
   'config.get': ConfigView,
   'config.set': ConfigChange,
   'config.confirm': ConfigConfirmed,
+  'tide.set': TideLevel,
   'log.level': LogLevelChange,
   restart: Restarting,
 };

@@ -5,6 +5,7 @@ import { REJECTIONS } from './codes.ts';
 import { CONFIRM_WITHIN_S, LogLevelArg } from './config.ts';
 import { ModelInstallArgs } from './model.ts';
 import { ClipDuration } from './sea-state.ts';
+import { TideSetArgs } from './tide.ts';
 import { AnyErrorCode, Codes, Nullable, StringEnum, Time, closed } from './schema-parts.ts';
 
 /** `…/cmd/{name}`. */
@@ -147,6 +148,7 @@ export const COMMAND_ARGS = {
     },
     closed,
   ),
+  'tide.set': TideSetArgs,
   'log.level': Type.Object({ level: LogLevelArg }, closed),
   restart: Type.Object({}, closed),
   backfill: Type.Object(

@@ -20,6 +20,7 @@ import type { StatePublisher } from '../mqtt/state-publisher.ts';
 import type { Link, LinkStats } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { CameraSet } from '../observation/cameras.ts';
+import type { WaterLevel } from '../observation/water-level.ts';
 import type { SeaStateReports } from '../observation/sea-state-reports.ts';
 import type { ModelServer } from '../serving/model-server.ts';
 import type { Store } from '../store/store.ts';
@@ -52,6 +53,7 @@ export interface AgentApiParts {
   readonly states: StatePublisher;
   readonly cameras: CameraSet;
   readonly seaStates: Pick<SeaStateReports, 'newest'>;
+  readonly waterLevel: Pick<WaterLevel, 'set'>;
   readonly clips?: SeaStateClips;
   readonly server: ModelServer;
   readonly analysis: Analysis;
@@ -213,6 +215,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     confirmConfig: (trial, signal) => configuration.confirmWhenInForce(trial, signal),
     dropConfig: (key) => configuration.drop(key),
     restart: () => configuration.restart(),
+    setTide: (setting) => parts.waterLevel.set(setting),
     setLogLevel: (level) => {
       const before = levels.level;
       levels.level = level;

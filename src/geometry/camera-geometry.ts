@@ -6,6 +6,14 @@ import { viewInImage } from './image-scale.ts';
 import { parsePoseFile, type ImageSize } from './pose-file.ts';
 import { parseTideStation, predictTide } from './tide.ts';
 
+/** The level of the water as people set it, metres; null: not set. */
+export interface SetLevel {
+  /** Mean sea level, in place of `tide.offsetM`. */
+  readonly offsetM: number | null;
+  /** Level above mean sea level, where none is predicted. */
+  readonly heightM: number | null;
+}
+
 /** Where a camera is, and the level of its water. */
 export interface CameraGeometry {
   /** The view in frames of a size. Throws `pose_unusable` when the pose is for frames of another shape. */
@@ -16,9 +24,10 @@ export interface CameraGeometry {
    * Level of the water in the heights of the geometry, metres; null when it is unknown. `timeMs`: ms since 1970, null while the
    * clock is not set.
    */
-  levelAt(timeMs: number | null): number | null;
+  levelAt(timeMs: number | null, set?: SetLevel): number | null;
 }
 
+const NOT_SET: SetLevel = { offsetM: null, heightM: null };
 /** Without a field of view it only matters for the lean of the faces and for distances. */
 const DEFAULT_FOV_DEG = 60;
 /** For the horizon, before the first frame has come. */
@@ -41,9 +50,11 @@ export async function loadGeometry(settings: GeometrySettings): Promise<CameraGe
   return {
     viewIn,
     horizon01: firstWaterRow(viewIn(size), size),
-    levelAt: (timeMs) => {
-      if (!tide || (predict && timeMs === null)) return null;
-      return offsetM + (predict && timeMs !== null ? predict(timeMs) : 0);
+    levelAt: (timeMs, set = NOT_SET) => {
+      const meanM = set.offsetM ?? offsetM;
+      if (predict) return timeMs === null ? null : meanM + predict(timeMs);
+      if (set.heightM !== null) return meanM + set.heightM;
+      return tide || set.offsetM !== null ? meanM : null;
     },
   };
 }

@@ -50,6 +50,7 @@ export interface CameraSetDeps {
   /** Measures and draws clips. */
   readonly seaStateProcess: ClipRunnerDeps['process'];
   readonly figureFiles: ClipRunnerDeps['files'];
+  readonly waterLevel: ClipRunnerDeps['waterLevel'];
   readonly openCamera: ReturnType<typeof createCameraOpener>;
   readonly configuration: Pick<Configuration, 'rereadCamera'>;
   readonly createSchedule: (
@@ -179,7 +180,7 @@ export class CameraSet {
   #createClips(settings: CameraSettings, camera: Camera, present: () => CameraSettings): ClipRunner | null {
     const { id, location, seaState } = settings;
     if (!seaState) return null;
-    const { clock, log, server, board, seaStates, seaStateProcess, figureFiles } = this.#deps;
+    const { clock, log, server, board, seaStates, seaStateProcess, figureFiles, waterLevel } = this.#deps;
     const seedId = `${this.#options.identity.device}/${id}/clips`;
     return new ClipRunner(
       {
@@ -188,7 +189,7 @@ export class CameraSet {
         context: () => ({ ...this.#recordContext(settings), camera: id }),
       },
       {
-        ...{ camera, clock, log, process: seaStateProcess, files: figureFiles },
+        ...{ camera, clock, log, process: seaStateProcess, files: figureFiles, waterLevel },
         schedule: this.#deps.createSchedule(
           { schedule: seaState.schedule, location, seedId },
           { clock, slowdown: board.slowdown },

@@ -79,6 +79,8 @@ export const REPEATABLE_COMMANDS: ReadonlySet<CommandName> = new Set([
   'agent.list',
 ]);
 
+/** How long a height of the tide holds unless the command says otherwise: it changes by half a metre and more in an hour. */
+const TIDE_VALID_S = 3600;
 const MAX_DIAGNOSTICS_BYTES = 65_536;
 /** Maximum share of the link's payload limit that a diagnostics report uses. */
 const DIAGNOSTICS_SHARE = 0.5;
@@ -138,6 +140,8 @@ export function createCommandHandlers(deps: HandlerDeps): CommandHandlers {
     'config.set': ({ patch, confirm_within_s: withinS = CONFIRM_WITHIN_S.usual }, { afterAnswer }) =>
       beginAfterAnswer(api.setConfig(patch, withinS), afterAnswer),
     'config.confirm': ({ trial = null }, { signal }) => api.confirmConfig(trial, signal),
+    'tide.set': ({ offset_m = null, height_m = null, valid_s = TIDE_VALID_S }) =>
+      api.setTide({ offsetM: offset_m, heightM: height_m, validS: valid_s }),
     'log.level': ({ level }) => api.setLogLevel(level),
     restart: (_args, { afterAnswer }) => beginAfterAnswer(api.restart(), afterAnswer),
   };

@@ -8,6 +8,8 @@ import type { BreakerFace } from '../../sea-state/types.ts';
 export interface BreakerInput {
   /** Null without `geometry` of the camera; an error when its files cannot be used. */
   readonly geometry: CameraGeometry | AgentError | null;
+  /** Level of the water in the heights of the geometry; null when it is unknown. */
+  readonly levelAt: (geometry: CameraGeometry, timeMs: number | null) => number | null;
   /** Null when the clip was not measured. */
   readonly faces: readonly BreakerFace[] | null;
   readonly place: ColumnPlace | null;
@@ -26,11 +28,11 @@ interface BreakerResult {
 
 /** The field `breaker` of a record. */
 export function breakerFields(input: BreakerInput): BreakerResult {
-  const { geometry, faces, place, rateHz, periodS, capturedAtMs, isClockSynced } = input;
+  const { geometry, levelAt, faces, place, rateHz, periodS, capturedAtMs, isClockSynced } = input;
   if (geometry === null) return refused('no_geometry', null);
   if (geometry instanceof AgentError) return refused('geometry_unusable', null);
   if (periodS === null || faces === null || place === null) return refused('no_period', null);
-  const levelM = geometry.levelAt(isClockSynced ? capturedAtMs : null);
+  const levelM = levelAt(geometry, isClockSynced ? capturedAtMs : null);
   const { frameWidth, frameHeight, firstRow, columns, rows } = place;
   const rowPx = (frameHeight - firstRow) / rows;
   const pixelOf = (column: number, row: number) =>

@@ -10,6 +10,7 @@ import type { FigureData, Measured } from '../../sea-state/process/messages.ts';
 import type { SeaStateProcess } from '../../sea-state/process/sea-state-process.ts';
 import type { SeaStateDraft } from '../../store/types.ts';
 import type { ColumnOptions, ModelLease } from '../../vision/protocol.ts';
+import type { WaterLevel } from '../water-level.ts';
 import type { FigureFiles } from './figure-files.ts';
 import { buildSeaState, isWorthMeasuring, type SeaStateInput } from './sea-state-record.ts';
 import { takeClip, type Clip } from './take-clip.ts';
@@ -28,6 +29,7 @@ export interface ClipRunnerDeps {
   readonly lease: () => ModelLease;
   readonly process: SeaStateProcess;
   readonly files: FigureFiles;
+  readonly waterLevel: Pick<WaterLevel, 'levelAt'>;
   /** Stores the record and publishes it. */
   readonly add: (draft: SeaStateDraft, truth: SeaTruth | undefined) => SeaStateRecord;
   readonly clock: Clock;
@@ -103,7 +105,7 @@ export class ClipRunner {
   }
 
   async #record(slot: Slot, durationS: number, signal: AbortSignal): Promise<SeaStateRecord> {
-    const { add, clock } = this.#deps;
+    const { add, clock, waterLevel } = this.#deps;
     const { context } = this.#options;
     const dueMonoMs = clock.monoMs();
     if (slot.skipped === null) this.#isBusy = true;
@@ -118,6 +120,7 @@ export class ClipRunner {
     const record = add(
       buildSeaState({
         ...{ slot, dueMonoMs, clip, measured, geometry },
+        levelAt: (place, timeMs) => waterLevel.levelAt(place, timeMs),
         context: context(),
         totalMs: clock.monoMs() - dueMonoMs,
       }),

@@ -25,6 +25,7 @@ export interface SeaStateInput {
   readonly measured: Measured | AgentError | null;
   readonly totalMs: number;
   readonly geometry: BreakerInput['geometry'];
+  readonly levelAt: BreakerInput['levelAt'];
 }
 
 const METHOD = 'video_spectrum';
@@ -50,6 +51,7 @@ export function buildSeaState(input: SeaStateInput): SeaStateDraft {
   const capturedAtMs = clip?.first?.capturedAtMs ?? slot.dueAtMs;
   const { breaker, isDoubtful } = breakerFields({
     geometry: input.geometry,
+    levelAt: input.levelAt,
     faces: measured?.breakers?.faces ?? null,
     rateHz: measured?.breakers?.rateHz ?? 1,
     place: clip?.columns.place ?? null,

@@ -26,6 +26,7 @@ const geometry = await loadGeometry({
 const INPUT: BreakerInput = {
   ...{ geometry, faces: faces(25), place: PLACE, rateHz: RATE_HZ, periodS: PERIOD_S },
   ...{ capturedAtMs: 1e12, isClockSynced: true },
+  levelAt: (place, timeMs) => place.levelAt(timeMs),
 };
 const NOTHING = { height_m: null, low_m: null, high_m: null, count: null };
 

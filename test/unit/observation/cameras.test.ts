@@ -10,6 +10,7 @@ import type { Bundle } from '../../../src/model/manifest.ts';
 import { CameraSet } from '../../../src/observation/cameras.ts';
 import { FigureFiles } from '../../../src/observation/clips/figure-files.ts';
 import { SeaStateReports } from '../../../src/observation/sea-state-reports.ts';
+import { WaterLevel } from '../../../src/observation/water-level.ts';
 import { SiteCalibrations } from '../../../src/observation/site-calibrations.ts';
 import { SeaStateProcess } from '../../../src/sea-state/process/sea-state-process.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
@@ -114,6 +115,7 @@ describe('CameraSet', () => {
         link,
         seaStates,
         seaStateProcess: new SeaStateProcess({ clock: systemClock }),
+        waterLevel: new WaterLevel({ clock: systemClock, memory: store.keyValue }),
         figureFiles: new FigureFiles({ stateDir: 'no-clips' }),
         time: { wire: () => ({ synced: true, offset_ms: 0 }) },
         calibrations,

@@ -9,6 +9,8 @@ import { FigureFiles } from '../../../src/observation/clips/figure-files.ts';
 import { takeClip } from '../../../src/observation/clips/take-clip.ts';
 import type { Slot } from '../../../src/schedule/types.ts';
 import { SeaStateProcess } from '../../../src/sea-state/process/sea-state-process.ts';
+import { WaterLevel } from '../../../src/observation/water-level.ts';
+import { MemoryKeyValue } from '../../fixtures/key-value.ts';
 import { cameraSettings } from '../../fixtures/capture.ts';
 import { leaseOf } from '../../fixtures/lease.ts';
 import { randomSea } from '../../fixtures/random-sea.ts';
@@ -104,6 +106,7 @@ function start(camera: Camera, slots: readonly Slot[] = [], keepTimestacks = fal
       lease: () => leaseOf(vision),
       process: new SeaStateProcess({ clock: systemClock, niceness: 0 }),
       files: new FigureFiles({ stateDir: dir.path }),
+      waterLevel: new WaterLevel({ clock: systemClock, memory: new MemoryKeyValue() }),
       add: (draft) => {
         const record = {
           ...draft,
