@@ -1,3 +1,4 @@
+import { toPrintable } from '../../base/printable.ts';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import type { Clock } from '../../base/clock.ts';
 import { schemaChecker, type ErrorObject, type ValidateFunction } from '../../base/schema-checker.ts';
@@ -80,7 +81,9 @@ export class CommandReader {
   }
 
   #describeFaults(validate: ValidateFunction): string {
-    return (validate.errors ?? []).map(describeFault).join(', ').slice(0, MAX_FAULT_CHARS);
+    // The names of unknown arguments come from the sender.
+    const text = toPrintable((validate.errors ?? []).map(describeFault).join(', '));
+    return text.slice(0, MAX_FAULT_CHARS).toWellFormed();
   }
 }
 

@@ -69,6 +69,12 @@ describe('CommandReader', () => {
     expect(read('ping', { id: 'x', args: { to: 'x' } })).toMatchObject({
       reason: 'bad_args: /to is unknown',
     });
+    expect(read('ping', { id: 'x', args: { 'a\n\u2028\u001bb': 1 } })).toMatchObject({
+      reason: 'bad_args: /a???b is unknown',
+    });
+    expect(read('ping', { id: 'x', args: { [`${'a'.repeat(299)}😀`]: 1 } })).toMatchObject({
+      reason: expect.stringMatching(/^bad_args: \/a+�?$/),
+    });
     expect(read('capture', { id: 'x' })).toMatchObject({ reason: expect.stringContaining("'camera'") });
     expect(read('capture', { id: 'x', args: { camera: 7 } })).toMatchObject({
       reason: 'bad_args: /camera must be string',
