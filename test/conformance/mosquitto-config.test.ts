@@ -131,7 +131,7 @@ describe('config/mosquitto', () => {
       const env = { SWELLSIGHT_BROKER_PASSWORD: USERS[user] };
       return runCli(['fleet', 'forget', 'home/north', '--yes', '--broker', broker.url, ...login], { env });
     };
-    expect((await forget('operator')).stderr).toContain('check the access rules of the broker');
+    expect((await forget('operator')).stderr).toContain('log in as a user that may publish');
     expect(await forget('admin')).toMatchObject({ code: 0 });
     expect((await forget('admin')).stderr).toContain('retains nothing of home/north');
   }, 240_000);

@@ -24,7 +24,10 @@ const PUBLIC = new Set([
   ...['id', 'path', 'password_file', 'headers_file', 'tls.ca', 'tls.fingerprint256'].map(
     (key) => `cameras[].${key}`,
   ),
-  ...['schedule.cron', 'schedule.timezone'].map((key) => `cameras[].${key}`),
+  ...['schedule.cron', 'schedule.timezone', 'seaState.schedule.cron', 'seaState.schedule.timezone'].map(
+    (key) => `cameras[].${key}`,
+  ),
+  ...['pose', 'tide.station', 'tide.constituents[].name'].map((key) => `cameras[].geometry.${key}`),
 ]);
 
 interface Schema {
@@ -67,7 +70,7 @@ it('every setting with free text is a secret, or is listed as public', () => {
   const cameras = textKeys(CameraSettings as Schema, 'cameras[0]');
   expect(settings.length + cameras.length).toBeGreaterThan(20);
   const open = [...settings, ...cameras].filter(
-    (key) => secretKindOf(key) === null && !PUBLIC.has(key.replace(/\[\d+\]/, '[]')),
+    (key) => secretKindOf(key) === null && !PUBLIC.has(key.replace(/\[\d+\]/g, '[]')),
   );
   expect(open).toEqual([]);
 });
