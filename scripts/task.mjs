@@ -14,6 +14,7 @@ const TASKS = {
   bench: { system: ['camera'], script: ['scripts/bench/main.ts'] },
   'check:memory': { system: [], script: ['scripts/memory/main.ts'] },
   'check:sea': { system: [], script: ['scripts/sea-state/main.ts'] },
+  'check:breakers': { system: [], script: ['scripts/sea-state/breakers-main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   'check:image': { system: ['camera', 'image'], script: ['scripts/image/main.ts'] },

@@ -53,8 +53,8 @@ const FACE_SLOPE = Math.tan((35 * Math.PI) / 180);
 /** Height of a breaking wave divided by the depth (McCowan 1894). */
 const BREAKER_INDEX = 0.78;
 const GRAVITY = 9.81;
-/** A camera height that the speed of the breakers contradicts by more than this factor is doubtful. */
-export const MAX_SCALE_RATIO = 1.5;
+/** A camera height that the speed of the breakers contradicts by more than this factor is doubtful: it shows gross faults alone. */
+export const MAX_SCALE_RATIO = 2.7;
 const REPLICATES = 200;
 const SEED = 20_261_201;
 
@@ -126,11 +126,12 @@ function measure(breaker: SeenBreaker, view: CameraView, levelM: number): Measur
 }
 
 /**
- * A breaking wave of height H runs at sqrt(g (d + H)) over the depth d = H / 0.78. With a camera height that is wrong by a
- * factor, the measured speed is wrong by that factor, but the speed that belongs to the measured height only by its root.
+ * A breaking wave of height H over the depth d = H / 0.78 runs between sqrt(g d) and sqrt(g (d + H)). With a camera height that
+ * is wrong by a factor, the measured speed is wrong by that factor, but the speed that belongs to the measured height only by
+ * its root.
  */
 function scaleRatioOf({ heightM, speedMps }: Measured): number {
-  const expected = GRAVITY * (heightM / BREAKER_INDEX + heightM);
+  const expected = GRAVITY * heightM * (1 / BREAKER_INDEX + 0.5);
   return expected / speedMps ** 2;
 }
 

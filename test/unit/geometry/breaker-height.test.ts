@@ -22,7 +22,7 @@ function seen(view: CameraView, heightsM: readonly number[], atM = 120): SeenBre
   const pixelOf = (world: WorldPoint): PixelPoint => view.project(world) ?? [NaN, NaN];
   return heightsM.flatMap((heightM, crest) =>
     [-20, -10, 0, 10].map((aside, column): SeenBreaker => {
-      const speed = Math.sqrt(9.81 * heightM * (1 / 0.78 + 1));
+      const speed = Math.sqrt(9.81 * heightM * (1 / 0.78 + 0.5));
       const toe = (aheadM: number): PixelPoint => pixelOf([aside, aheadM, SEA.levelM]);
       const lean = heightM / Math.tan((35 * Math.PI) / 180);
       return {
