@@ -44,6 +44,11 @@ const MIN_BREAKERS = 20;
 const COVERAGE = 0.8;
 /** No comparison with wave gauges exists yet: the interval is at least this share to each side. */
 const MIN_HALF_WIDTH = 0.2;
+/**
+ * White water on the back of a crest counts as part of its face: in simulated seas, small breakers were measured up to so much
+ * too high, metres.
+ */
+const MAX_EXCESS_M = 0.8;
 const MIN_EXTENT_PX = 4;
 /** Half of the range of most tides: heights are proportional to the height of the camera above the water. */
 const UNKNOWN_TIDE_M = 1.5;
@@ -93,7 +98,11 @@ export function measureBreakerHeight(
   const quantile = (share: number): number => replicates[Math.round(share * (REPLICATES - 1))] ?? heightM;
   return {
     heightM,
-    lowM: Math.min(quantile((1 - COVERAGE) / 2), heightM * (1 - MIN_HALF_WIDTH)) * (1 - unknownShare),
+    lowM: Math.max(
+      0,
+      Math.min(quantile((1 - COVERAGE) / 2), heightM * (1 - MIN_HALF_WIDTH), heightM - MAX_EXCESS_M) *
+        (1 - unknownShare),
+    ),
     highM: Math.max(quantile((1 + COVERAGE) / 2), heightM * (1 + MIN_HALF_WIDTH)) * (1 + unknownShare),
     count,
     scaleRatio: median(third.map(scaleRatioOf)) ?? NaN,

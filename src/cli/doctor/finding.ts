@@ -27,6 +27,7 @@ export const CHECK_NAMES = [
   'provider ID',
   'camera',
   'camera ID',
+  'geometry ID',
 ] as const;
 type WithId<Name> = Name extends `${infer Part} ID` ? `${Part} ${string}` : Name;
 export type CheckName = WithId<(typeof CHECK_NAMES)[number]>;

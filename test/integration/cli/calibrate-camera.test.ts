@@ -113,6 +113,28 @@ describe('calibrate-camera', () => {
   });
 });
 
+it('doctor checks the geometry of each camera', async () => {
+  const camera = (id: string, geometry: object) => ({ id, kind: 'simulated', geometry });
+  const place = { cameraHeightM: 16, horizonRow: 0.33, fovDeg: 60 };
+  const cameras = [
+    camera('good', { ...place, tide: { offsetM: 0.4 } }),
+    camera('no-tide', place),
+    camera('sky', { ...place, horizonRow: undefined, tiltDeg: -20, fovDeg: 30, tide: { offsetM: 0 } }),
+    camera('no-file', { pose: join(dir, 'nowhere.json') }),
+  ];
+  const config = file('doctor.json', JSON.stringify({ stateDir: join(dir, 'state'), cameras }));
+  const { json } = await runCli(['doctor', '--json', '--config', config]);
+  const { checks } = json() as { checks: { check: string; state: string; detail: string }[] };
+  const geometry = checks.filter(({ check }) => check.startsWith('geometry '));
+  expect(geometry.map(({ check, state }) => [check, state])).toEqual([
+    ['geometry good', 'ok'],
+    ['geometry no-tide', 'warn'],
+    ['geometry sky', 'fail'],
+    ['geometry no-file', 'fail'],
+  ]);
+  expect(geometry[0]?.detail).toMatch(/lower edge of the frame is \d+ m away; the water stands at 0.4 m/);
+}, 120_000);
+
 const waves = waveDataDir();
 const FILM = { width: 1280, height: 676 };
 
