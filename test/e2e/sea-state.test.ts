@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { restorePriority } from '../../src/base/process-priority.ts';
 import { RunningAgent, reasonsOf, type LogLine } from '../fixtures/agent.ts';
 import { runCli } from '../fixtures/cli.ts';
 import { descendants } from '../fixtures/capture.ts';
+import { RtspServer } from '../fixtures/rtsp.ts';
 import { waveDataDir } from '../fixtures/wave-data.ts';
 
 const TIMEOUT_MS = 240_000;
@@ -84,5 +86,48 @@ it.skipIf(waves === null)(
     });
     const bursts = agent.lines.filter(({ msg }) => msg === 'observation');
     expect(bursts.filter((line) => reasonsOf(line) === 'late')).toEqual([]);
+  },
+);
+
+const isLong = process.env['SWELLSIGHT_RTSP_CLIP'] !== undefined;
+it.skipIf(waves === null || !isLong)(
+  'measures the same period from a real RTSP server in real time (5 minutes: SWELLSIGHT_RTSP_CLIP=1; needs shared/waves)',
+  { timeout: 900_000 },
+  async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'swellsight-rtsp-clip-'));
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+    const film = join(waves ?? '', 'boomerang-2fps.mp4');
+    execFileSync('ffmpeg', ['-v', 'error', '-i', film, '-q:v', '3', join(dir, '%04d.jpg')]);
+    // Each image is shown for half a second, as in the film.
+    const server = await RtspServer.start({
+      dir,
+      fps: 4,
+      hold: 2,
+      gop: 4,
+      size: { width: 1280, height: 676 },
+    });
+    onTestFinished(() => server.stop());
+    const camera = {
+      ...{
+        id: 'rtsp',
+        kind: 'rtsp',
+        url: server.url,
+        schedule: { everyS: 10 },
+        burst: { frames: 2, intervalS: 1 },
+      },
+      seaState: { durationS: 256, schedule: { everyS: 3600 } },
+    };
+    await using agent = await RunningAgent.start({ cameras: [camera], mqtt: { embedded: { port: 0 } } });
+    const done = new AbortController();
+    using _done = { [Symbol.dispose]: () => done.abort() };
+    void raisePriorities(done.signal);
+    const line = await agent.waitFor('a sea state', ({ msg }) => msg === 'sea state', 700_000);
+    expect(line).toMatchObject({ status: 'measured' });
+    expect(Math.abs(Number(line['period_s']) - 13.7)).toBeLessThan(0.6);
+    expect((await server.send('state')).clients).toBe(1);
+    const bursts = agent.lines.filter(({ msg }) => msg === 'observation');
+    expect(bursts.length).toBeGreaterThan(20);
+    expect(bursts.map(reasonsOf).filter((reason) => reason === 'late' || reason === 'overlap')).toEqual([]);
+    console.log(`period ${String(line['period_s'])} s, ${String(bursts.length)} bursts`);
   },
 );
