@@ -5,6 +5,7 @@ import { SeaPainter } from '../../src/camera/simulated/sea-painter.ts';
 import { computeView } from '../../src/camera/simulated/view.ts';
 import {
   measureBreakerHeight,
+  toSeenBreakers,
   type BreakerHeight,
   type BreakerReason,
 } from '../../src/geometry/breaker-height.ts';
@@ -56,12 +57,7 @@ export function measureSimulatedBreakers(
   };
   const cells = Array.from({ length: COLUMNS * rows }, (_, cell) => cell);
   const pixelOf = (column: number, row: number) => [middleOf(column), firstRow + row] as const;
-  const seen = findBreakerFaces(series, findWhiteWater(series, cells)).map((face) => ({
-    ...{ column: face.column, crest: face.crest, timeS: face.sample / fps, laterS: face.laterS },
-    crestPixel: pixelOf(face.column, face.crestRow),
-    toePixel: pixelOf(face.column, face.toeRow + 1),
-    laterToePixel: pixelOf(face.column, face.laterToeRow + 1),
-  }));
+  const seen = toSeenBreakers(findBreakerFaces(series, findWhiteWater(series, cells)), fps, pixelOf);
   const { focalPx, centreX, horizonY, cameraHeightM } = view;
   // The simulated camera is level; its image is shifted, not tilted.
   const camera = new CameraView(

@@ -1,5 +1,6 @@
 import { seededRandom } from '../base/random.ts';
 import { mean, median } from '../base/statistics.ts';
+import type { BreakerFace } from '../sea-state/types.ts';
 import type { CameraView } from './camera-view.ts';
 import type { PixelPoint } from './types.ts';
 
@@ -15,6 +16,20 @@ export interface SeenBreaker {
   readonly laterToePixel: PixelPoint;
   readonly laterS: number;
 }
+
+/** The faces in pixels of the image. `pixelOf`: the upper edge of a row of a column. */
+export const toSeenBreakers = (
+  faces: readonly BreakerFace[],
+  rateHz: number,
+  pixelOf: (column: number, row: number) => PixelPoint,
+): readonly SeenBreaker[] =>
+  faces.map(({ column, crest, sample, crestRow, toeRow, laterToeRow, laterS }) => ({
+    ...{ column, crest, laterS, timeS: sample / rateHz },
+    crestPixel: pixelOf(column, crestRow),
+    // The lower edge of the last white row.
+    toePixel: pixelOf(column, toeRow + 1),
+    laterToePixel: pixelOf(column, laterToeRow + 1),
+  }));
 
 /** Why the height of the breakers is not known. */
 export type BreakerReason =

@@ -72,7 +72,8 @@ function levelView(
   );
 }
 
-function firstWaterRow(view: CameraView, { width, height }: ImageSize): number {
+/** First row below the horizon over the whole width, 0..1 of the height; 1 when the view sees no water. */
+export function firstWaterRow(view: CameraView, { width, height }: ImageSize): number {
   const isWater = (row: number): boolean =>
     [0, width / 2, width - 1].every((column) => view.pointAtLevel([column, row], 0) !== null);
   for (let row = 0; row < height; row += 1) if (isWater(row)) return row / height;

@@ -1,14 +1,14 @@
 import { AgentError } from '../../base/errors.ts';
 import {
   measureBreakerHeight,
+  toSeenBreakers,
   type BreakerHeight,
   type BreakerReason,
 } from '../../geometry/breaker-height.ts';
-import type { CameraView } from '../../geometry/camera-view.ts';
+import { firstWaterRow } from '../../geometry/camera-geometry.ts';
 import { viewInImage } from '../../geometry/image-scale.ts';
 import type { parsePoseFile } from '../../geometry/pose-file.ts';
 import { findBreakerFaces } from '../../sea-state/breaker-faces.ts';
-import type { PictureSize } from '../../sea-state/layout.ts';
 import { findWhiteWater } from '../../sea-state/white-water.ts';
 import type { Clip } from './clips.ts';
 import { decodeGrey, pictureSize } from './decode.ts';
@@ -34,7 +34,9 @@ export async function measureBreakers(
 ): Promise<BreakerHeight | BreakerReason> {
   const size = await pictureSize([`file:${path}`], path, signal);
   const view = viewInImage(pose, size);
-  const firstRow = horizonRow(view, size, levelM ?? 0);
+  const firstRow = Math.round(firstWaterRow(view, size) * size.height);
+  if (firstRow >= size.height)
+    throw new AgentError('pose_unusable', 'the pose sees no water in this picture');
   const rows = size.height - firstRow;
   const { rateHz, samples } = series;
   const filters = [
@@ -56,25 +58,8 @@ export async function measureBreakers(
     ((column + 0.5) * size.width) / COLUMNS,
     firstRow + row,
   ];
-  const seen = findBreakerFaces(stack, findWhiteWater(stack, cells)).map((face) => ({
-    column: face.column,
-    crest: face.crest,
-    timeS: face.sample / rateHz,
-    crestPixel: pixelOf(face.column, face.crestRow),
-    // The lower edge of the last white row.
-    toePixel: pixelOf(face.column, face.toeRow + 1),
-    laterToePixel: pixelOf(face.column, face.laterToeRow + 1),
-    laterS: face.laterS,
-  }));
+  const seen = toSeenBreakers(findBreakerFaces(stack, findWhiteWater(stack, cells)), rateHz, pixelOf);
   return measureBreakerHeight(seen, view, { levelM, periodS });
-}
-
-/** First row below the horizon over the whole width. */
-function horizonRow(view: CameraView, { width, height }: PictureSize, levelM: number): number {
-  const isWater = (row: number): boolean =>
-    [0, width / 2, width - 1].every((column) => view.pointAtLevel([column, row], levelM) !== null);
-  for (let row = 0; row < height; row += 1) if (isWater(row)) return row;
-  throw new AgentError('pose_unusable', 'the pose sees no water in this picture');
 }
 
 /** The `breaker` of a record. */

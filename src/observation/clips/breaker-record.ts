@@ -1,6 +1,6 @@
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { SeaStateRecord } from '../../contract/sea-state.ts';
-import { MAX_SCALE_RATIO, measureBreakerHeight } from '../../geometry/breaker-height.ts';
+import { MAX_SCALE_RATIO, measureBreakerHeight, toSeenBreakers } from '../../geometry/breaker-height.ts';
 import type { CameraGeometry } from '../../geometry/camera-geometry.ts';
 import type { ColumnPlace } from '../../sea-state/column-sampler.ts';
 import type { BreakerFace } from '../../sea-state/types.ts';
@@ -37,16 +37,7 @@ export function breakerFields(input: BreakerInput): BreakerResult {
   const rowPx = (frameHeight - firstRow) / rows;
   const pixelOf = (column: number, row: number) =>
     [((column + 0.5) * frameWidth) / columns, firstRow + row * rowPx] as const;
-  const seen = faces.map((face) => ({
-    column: face.column,
-    crest: face.crest,
-    timeS: face.sample / rateHz,
-    crestPixel: pixelOf(face.column, face.crestRow),
-    // The lower edge of the last white row.
-    toePixel: pixelOf(face.column, face.toeRow + 1),
-    laterToePixel: pixelOf(face.column, face.laterToeRow + 1),
-    laterS: face.laterS,
-  }));
+  const seen = toSeenBreakers(faces, rateHz, pixelOf);
   try {
     const view = geometry.viewIn({ width: frameWidth, height: frameHeight });
     const height = measureBreakerHeight(seen, view, { levelM, periodS });
