@@ -74,7 +74,7 @@ const FACE_SLOPE = Math.tan((35 * Math.PI) / 180);
 const BREAKER_INDEX = 0.78;
 const GRAVITY = 9.81;
 /** A camera height that the speed of the breakers contradicts by more than this factor is doubtful: it shows gross faults alone. */
-export const MAX_SCALE_RATIO = 2.7;
+const MAX_SCALE_RATIO = 2.7;
 const REPLICATES = 200;
 const SEED = 20_261_201;
 
@@ -164,3 +164,7 @@ const highest = (some: readonly Measured[]): Measured =>
 
 const highestThird = (some: readonly Measured[]): readonly Measured[] =>
   some.toSorted((a, b) => b.heightM - a.heightM).slice(0, Math.ceil(some.length / 3));
+
+/** True when the speed of the breakers contradicts the height of the camera. */
+export const isScaleDoubtful = ({ scaleRatio }: BreakerHeight): boolean =>
+  scaleRatio > MAX_SCALE_RATIO || scaleRatio < 1 / MAX_SCALE_RATIO;

@@ -35,7 +35,7 @@ const LOST_SHARE = 0.4;
 const MIN_FOUND_SHARE = 0.5;
 /** A picture with at least this share of the usual strength of edges has clear edges: it is no fog and no covered lens. */
 const CLEAR_STRENGTH_SHARE = 0.6;
-/** The view has moved for good when so many pictures in a row show another one. */
+/** The view counts as moved when so many pictures in a row show another one. */
 const MOVED_PICTURES = 10;
 /** Registered pictures after which the usual score and strength are known. */
 const MIN_KNOWN = 30;

@@ -22,7 +22,7 @@ export interface WatchOptions extends FleetOptions {
 
 const DRAW_EVERY_MS = 1000;
 const DAY_MS = 86_400_000;
-/** The newest record tells when a device was online last, also after its heartbeat has expired at the broker. */
+/** The time of the newest record shows when a device was last online, even after its heartbeat has expired at the broker. */
 const TOPICS = ['status', 'health', 'model/state', 'agent/state', 'camera/+/latest'];
 
 /**

@@ -61,18 +61,3 @@ export async function measureBreakers(
   const seen = toSeenBreakers(findBreakerFaces(stack, findWhiteWater(stack, cells)), rateHz, pixelOf);
   return measureBreakerHeight(seen, view, { levelM, periodS });
 }
-
-/** The `breaker` of a record. */
-export const toBreakerRecord = (height: BreakerHeight | BreakerReason, levelM: number | null): object =>
-  typeof height === 'string'
-    ? { height_m: null, low_m: null, high_m: null, count: null, tide_m: levelM, reason: height }
-    : {
-        height_m: rounded(height.heightM),
-        low_m: rounded(height.lowM),
-        high_m: rounded(height.highM),
-        count: height.count,
-        tide_m: levelM,
-        reason: null,
-      };
-
-const rounded = (value: number): number => Math.round(value * 100) / 100;

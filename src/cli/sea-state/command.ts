@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join, parse } from 'node:path';
 import { AgentError } from '../../base/errors.ts';
+import { breakerField } from '../../geometry/breaker-field.ts';
 import { parsePoseFile } from '../../geometry/pose-file.ts';
 import { estimateSeaState, MIN_DURATION_S } from '../../sea-state/estimate.ts';
 import { breakingFields, periodFields, travelField } from '../../sea-state/record-fields.ts';
@@ -8,7 +9,7 @@ import type { SeaStateEstimate } from '../../sea-state/types.ts';
 import { readOptionFile } from '../options.ts';
 import { createProgressBar } from '../progress.ts';
 import { EXIT, toJson, type Terminal } from '../terminal.ts';
-import { measureBreakers, toBreakerRecord, type BreakerOptions } from './breakers.ts';
+import { measureBreakers, type BreakerOptions } from './breakers.ts';
 import { formatBreaker, formatClip } from './format.ts';
 import { parseLine } from './parse-line.ts';
 import { readInput } from './read-input.ts';
@@ -71,7 +72,7 @@ export async function runSeaState(
     if (options.json === true)
       results.push({
         ...{ start_s: fromS, frames, ...toRecord(estimate) },
-        ...(breaker === null ? {} : { breaker: toBreakerRecord(breaker, geometry?.levelM ?? null) }),
+        ...(breaker === null ? {} : { breaker: breakerField(breaker, geometry?.levelM ?? null) }),
       });
     else terminal.out([formatClip(fromS, estimate), ...(breaker === null ? [] : formatBreaker(breaker))]);
   }

@@ -1,5 +1,5 @@
 import { BREAKER_REASONS } from '../../contract/codes.ts';
-import { MAX_SCALE_RATIO, type BreakerHeight, type BreakerReason } from '../../geometry/breaker-height.ts';
+import { isScaleDoubtful, type BreakerHeight, type BreakerReason } from '../../geometry/breaker-height.ts';
 import { MIN_DURATION_S } from '../../sea-state/estimate.ts';
 import type { Breaking, SeaStateEstimate, SeaStateReason, SecondTrain } from '../../sea-state/types.ts';
 import { bold, line, warn, type Line } from '../line.ts';
@@ -32,10 +32,9 @@ export function formatBreaker(height: BreakerHeight | BreakerReason): readonly L
   if (typeof height === 'string')
     return [line`  ${warn('no breaker height')}: ${BREAKER_REASONS[height].meaning}`];
   const { heightM, lowM, highM, count, scaleRatio } = height;
-  const isDoubtful = scaleRatio > MAX_SCALE_RATIO || scaleRatio < 1 / MAX_SCALE_RATIO;
   return [
     `  breaker height ${heightM.toFixed(1)} m (${lowM.toFixed(1)} to ${highM.toFixed(1)} m), from ${String(count)} breakers`,
-    ...(isDoubtful
+    ...(isScaleDoubtful(height)
       ? [
           warn(
             `  check the pose: the speed of the breakers suggests a camera ${scaleRatio.toFixed(1)} times as high above the water`,

@@ -1,6 +1,7 @@
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { SeaStateRecord } from '../../contract/sea-state.ts';
-import { MAX_SCALE_RATIO, measureBreakerHeight, toSeenBreakers } from '../../geometry/breaker-height.ts';
+import { breakerField } from '../../geometry/breaker-field.ts';
+import { isScaleDoubtful, measureBreakerHeight, toSeenBreakers } from '../../geometry/breaker-height.ts';
 import type { CameraGeometry } from '../../geometry/camera-geometry.ts';
 import type { ColumnPlace } from '../../sea-state/column-sampler.ts';
 import type { BreakerFace } from '../../sea-state/types.ts';
@@ -41,19 +42,8 @@ export function breakerFields(input: BreakerInput): BreakerResult {
   try {
     const view = geometry.viewIn({ width: frameWidth, height: frameHeight });
     const height = measureBreakerHeight(seen, view, { levelM, periodS });
-    if (typeof height === 'string') return refused(height, levelM);
-    const { heightM, lowM, highM, count, scaleRatio } = height;
-    return {
-      breaker: {
-        height_m: rounded(heightM),
-        low_m: rounded(lowM),
-        high_m: rounded(highM),
-        count,
-        tide_m: levelM === null ? null : rounded(levelM),
-        reason: null,
-      },
-      isDoubtful: scaleRatio > MAX_SCALE_RATIO || scaleRatio < 1 / MAX_SCALE_RATIO,
-    };
+    const isDoubtful = typeof height !== 'string' && isScaleDoubtful(height);
+    return { breaker: breakerField(height, roundedOrNull(levelM)), isDoubtful };
   } catch (thrown) {
     if (asAgentError(thrown).code !== 'pose_unusable') throw thrown;
     return refused('geometry_unusable', levelM);
@@ -63,16 +53,7 @@ export function breakerFields(input: BreakerInput): BreakerResult {
 const refused = (
   reason: NonNullable<SeaStateRecord['breaker']['reason']>,
   levelM: number | null,
-): BreakerResult => ({
-  breaker: {
-    height_m: null,
-    low_m: null,
-    high_m: null,
-    count: null,
-    tide_m: levelM === null ? null : rounded(levelM),
-    reason,
-  },
-  isDoubtful: false,
-});
+): BreakerResult => ({ breaker: breakerField(reason, roundedOrNull(levelM)), isDoubtful: false });
 
-const rounded = (value: number): number => Math.round(value * 100) / 100;
+const roundedOrNull = (value: number | null): number | null =>
+  value === null ? null : Math.round(value * 100) / 100;
