@@ -236,7 +236,19 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
     clips: new CameraClips(cameras),
-    ...{ cameras, seaStates, waterLevel, server, analysis, models, updates, heartbeat, liveness, lastStop },
+    ...{
+      cameras,
+      seaStates,
+      waterLevel,
+      images,
+      server,
+      analysis,
+      models,
+      updates,
+      heartbeat,
+      liveness,
+      lastStop,
+    },
   });
   const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };
   const commands = new Commands({}, { ...base('commands'), ...commandDeps, commandLog: store.commands });

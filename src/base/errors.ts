@@ -394,6 +394,10 @@ export const ERROR_CODES = {
     'this picture was not kept',
     'the newest clip has pictures; set seaState.keepTimestacks to keep those of later clips too',
   ),
+  observation_image_missing: permanent(
+    'no image of this observation is kept',
+    'list the observations with an image with GET /api/v1/cameras/{id}/frames',
+  ),
   camera_unknown: permanent('no camera has this id', 'use the id of a configured camera'),
   http_listen: permanent(
     'the HTTP server cannot use its port',

@@ -13,6 +13,7 @@ import type {
   Restarting,
 } from './config.ts';
 import type { Diagnostics } from './diagnostics.ts';
+import type { EventPage, FramePage, LabelQueue, Series } from './history.ts';
 import type { Health } from './health.ts';
 import type { AgentStatus, CameraView, LabelRecord } from './openapi/views.ts';
 import type { OutboxView } from './outbox.ts';
@@ -24,7 +25,7 @@ import type {
   ModelServes,
 } from './model.ts';
 import type { SeaStatePicture, SeaStateRecord } from './sea-state.ts';
-import type { Info, ModelState } from './states.ts';
+import type { Event, Info, ModelState } from './states.ts';
 import type { TideLevel } from './tide.ts';
 
 export interface LabelInput {
@@ -106,6 +107,38 @@ export interface AgentApi {
     readonly limit: number;
     readonly cursor?: string;
   }): { readonly observations: readonly Observation[]; readonly cursor: string | null };
+  /** Throws `observation_unknown`, and as the store does. */
+  observation(id: string): Observation;
+  /**
+   * The kept frame of an observation as a JPEG with privacy masks; `maxWidthPx` null: as it is kept. Rejects with
+   * `observation_unknown`, `observation_image_missing`, `vision_*`.
+   */
+  observationImage(id: string, maxWidthPx: number | null, signal: AbortSignal): Promise<Uint8Array>;
+  /** For charts; `points` is the most steps. Also of a camera that was removed. Rejects with `camera_unknown`. */
+  series(
+    query: {
+      readonly camera: string;
+      readonly fromMs?: number;
+      readonly toMs?: number;
+      readonly points: number;
+    },
+    signal: AbortSignal,
+  ): Promise<Series>;
+  /** Observations whose frame is kept, newest first. Rejects with `camera_unknown`, `usage` for an invalid cursor. */
+  frames(query: {
+    readonly camera: string;
+    readonly fromMs?: number;
+    readonly toMs?: number;
+    readonly limit: number;
+    readonly cursor?: string;
+  }): Promise<FramePage>;
+  /** Kept frames without a label, the most useful first. Rejects with `camera_unknown`. */
+  labelQueue(camera: string, limit: number): Promise<LabelQueue>;
+  /** Stored events, newest first: of this severity or a worse one, with a number below `before`. */
+  eventLog(
+    query: { readonly severity?: Event['severity']; readonly before?: number; readonly limit: number },
+    signal: AbortSignal,
+  ): Promise<EventPage>;
   /** The newest frame as a JPEG with privacy masks; null when no frame was captured yet. */
   latestImage(
     camera: string,

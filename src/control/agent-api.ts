@@ -20,6 +20,7 @@ import type { StatePublisher } from '../mqtt/state-publisher.ts';
 import type { Link, LinkStats } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { CameraSet } from '../observation/cameras.ts';
+import type { LabelledImages } from '../observation/labelled-images.ts';
 import type { WaterLevel } from '../observation/water-level.ts';
 import type { SeaStateReports } from '../observation/sea-state-reports.ts';
 import type { ModelServer } from '../serving/model-server.ts';
@@ -27,6 +28,7 @@ import type { Store } from '../store/store.ts';
 import type { AgentState } from './agent-types.ts';
 import { queueAgain } from './backfill.ts';
 import { buildDiagnostics } from './diagnostics.ts';
+import { createHistoryApi } from './history.ts';
 import type { AgentInfo } from './info.ts';
 import { outboxView } from './outbox-view.ts';
 
@@ -53,7 +55,8 @@ export interface AgentApiParts {
   readonly states: StatePublisher;
   readonly cameras: CameraSet;
   readonly seaStates: Pick<SeaStateReports, 'newest'>;
-  readonly waterLevel: Pick<WaterLevel, 'set'>;
+  readonly waterLevel: Pick<WaterLevel, 'set' | 'levelAt'>;
+  readonly images: Pick<LabelledImages, 'list' | 'readOwn'>;
   readonly clips?: SeaStateClips;
   readonly server: ModelServer;
   readonly analysis: Analysis;
@@ -148,6 +151,11 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     reserveUpload: (sizeBytes) => parts.analysis.reserveUpload(sizeBytes),
 
     observations: (query) => store.observations.query(query),
+    ...createHistoryApi({
+      ...{ clock, store, server },
+      ...{ images: parts.images, waterLevel: parts.waterLevel },
+      settingsOf: (camera) => cameras.runners.get(camera)?.settings ?? null,
+    }),
     outbox: () => outboxView(store),
     backfill: async (camera, fromSeq, toSeq, signal, stream = 'observation') =>
       queueAgain({ camera: runner(camera).id, stream, fromSeq, toSeq }, { store, clock }, signal),

@@ -20,6 +20,7 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, readonly [status: number, title:
   request_streams_full: [503, 'Too many clients'],
   camera_unknown: [404, 'Unknown camera'],
   observation_unknown: [404, 'Unknown observation'],
+  observation_image_missing: [404, 'Image not kept'],
   sea_state_unknown: [404, 'Unknown sea state'],
   sea_state_picture_missing: [404, 'Picture not kept'],
   sea_state_unavailable: [409, 'No clips'],

@@ -35,9 +35,11 @@ interface StoredImage {
 const WIDTH_PX = 640;
 const MAX_BYTES = 64 * 2 ** 20;
 /** An image without a label is deleted after this time. */
-const MAX_UNLABELLED_AGE_MS = 3 * 24 * 3_600_000;
+const MAX_UNLABELLED_AGE_MS = 7 * 24 * 3_600_000;
 /** Time between two stored images of a camera: flash storage wears out, and an image is far larger than a record. */
-const MIN_INTERVAL_MS = 1_200_000;
+const MIN_INTERVAL_MS = 900_000;
+/** The same after the first image of a new camera. It doubles with each image: somebody may be waiting to see some. */
+const FIRST_INTERVAL_MS = 60_000;
 /** An observation without an image takes the nearest one of its camera, at most this far away: the sea hardly changes. */
 const MAX_DISTANCE_MS = 600_000;
 /** Free space that is reserved for records. */
@@ -48,11 +50,11 @@ const FILE = /^([0-9a-f]{8})-([0-9a-f-]{36})\.jpg$/;
 const UUID = /^[0-9a-f-]{36}$/;
 
 /**
- * Stores a small masked image of an observation every twenty minutes, and of each newest one that is labelled, in
- * `{stateDir}/pictures`, so that a later model can learn from labels that were given before it came. A label of another
- * observation uses the nearest image. Bounded in bytes and age; images without a label are deleted first. Privacy masks
- * are painted before an image is stored, and images are deleted when the masks of their camera change. Never throws: a
- * failure costs the image alone.
+ * Stores a small masked image of an observation every quarter of an hour, and of each newest one that is labelled, in
+ * `{stateDir}/pictures`: for people, who look back and label, and for a later model, which can learn from labels that were
+ * given before it came. A label of another observation uses the nearest image. Bounded in bytes and age; images without a
+ * label are deleted first. Privacy masks are painted before an image is stored, and images are deleted when the masks of
+ * their camera change. Storing never throws: a failure costs the image alone.
  */
 export class LabelledImages {
   readonly #dir: string;
@@ -76,10 +78,19 @@ export class LabelledImages {
   /** Stores the image of an observation. `always`: ignores the minimum interval. */
   keep(camera: CameraSettings, observationId: string, frame: Uint8Array, always = false): Promise<void> {
     const nowMs = this.#deps.clock.monoMs();
-    const last = this.#lastMonoMs.get(camera.id) ?? -Infinity;
-    if (!UUID.test(observationId) || (!always && nowMs - last < MIN_INTERVAL_MS)) return Promise.resolve();
+    const sinceLastMs = nowMs - (this.#lastMonoMs.get(camera.id) ?? -Infinity);
+    if (!UUID.test(observationId) || (!always && sinceLastMs < this.#intervalMs(camera.id)))
+      return Promise.resolve();
     this.#lastMonoMs.set(camera.id, nowMs);
     return this.#afterLastWrite(() => this.#keep(camera, observationId, frame));
+  }
+
+  /** The least time from one image of a camera to the next, ms. */
+  #intervalMs(camera: string): number {
+    // Not read yet: after a start, the first image is stored at once.
+    if (this.#stored === null) return MIN_INTERVAL_MS;
+    const count = [...this.#stored.values()].filter((image) => image.camera === camera).length;
+    return Math.min(MIN_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** (count - 1));
   }
 
   async #keep(camera: CameraSettings, observationId: string, frame: Uint8Array): Promise<void> {
@@ -114,6 +125,22 @@ export class LabelledImages {
     const masks = this.#maskDigest(camera);
     const image = stored && findImage(stored, camera.id, observationId, masks);
     return image ? readFile(image.file).catch(() => null) : null;
+  }
+
+  /** The ids of the observations of a camera whose own image is kept, with the present masks. */
+  async list(camera: CameraSettings): Promise<readonly string[]> {
+    const stored = await this.#index();
+    const masks = this.#maskDigest(camera);
+    return [...stored.values()].flatMap((image) =>
+      image.camera === camera.id && hasMasks(image, masks) ? [image.observationId] : [],
+    );
+  }
+
+  /** The masked JPEG of this observation, at most `WIDTH_PX` wide; null when none is kept with the present masks. */
+  async readOwn(camera: CameraSettings, observationId: string): Promise<Uint8Array | null> {
+    const image = (await this.#index()).get(imageKey(camera.id, observationId));
+    if (!image || !hasMasks(image, this.#maskDigest(camera))) return null;
+    return readFile(image.file).catch(() => null);
   }
 
   /** True when there is an image, with the present masks or with former ones. */

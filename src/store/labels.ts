@@ -12,7 +12,7 @@ import {
   type ViewColumns,
 } from './bursts.ts';
 import type { Observations } from './observations.ts';
-import type { Labels } from './types.ts';
+import type { CapturedLabel, Labels } from './types.ts';
 import type { Writer } from './writer.ts';
 
 const MAX_HEIGHT_M = 25;
@@ -44,6 +44,7 @@ export class SqliteLabels implements Labels {
   readonly #putReading: Database.Statement<[Label]>;
   readonly #remove: Database.Statement<[{ id: string; camera: string | null }]>;
   readonly #list: Database.Statement<[string], Label>;
+  readonly #captured: Database.Statement<[string, number, number], CapturedLabel>;
   readonly #joined: Database.Statement<
     [{ camera: string; digest: string }],
     Label & ViewColumns & Pick<BurstRow, 'embedding' | 'captured_at_ms'>
@@ -66,6 +67,11 @@ export class SqliteLabels implements Labels {
     );
     this.#list = deps.db.prepare(
       `SELECT ${LABEL_COLUMNS}, ${READING_COLUMNS} FROM labels l ${JOIN_READINGS} WHERE l.camera = ? ORDER BY l.created_at_ms, l.observation_id`,
+    );
+    this.#captured = deps.db.prepare(
+      `SELECT l.observation_id AS observationId, l.height_m AS heightM, l.observer, b.captured_at_ms AS capturedAtMs
+       FROM labels l JOIN bursts b ON b.camera = l.camera AND b.observation_id = l.observation_id
+       WHERE l.camera = ? AND b.captured_at_ms >= ? AND b.captured_at_ms < ? ORDER BY b.captured_at_ms`,
     );
     this.#joined = deps.db.prepare(
       `SELECT ${LABEL_COLUMNS}, ${READING_COLUMNS},
@@ -108,6 +114,10 @@ export class SqliteLabels implements Labels {
 
   list(camera: string): readonly Label[] {
     return this.#deps.writer.read(() => this.#list.all(camera));
+  }
+
+  captured(camera: string, fromMs: number, toMs: number): readonly CapturedLabel[] {
+    return this.#deps.writer.read(() => this.#captured.all(camera, fromMs, toMs));
   }
 
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[] {

@@ -33,6 +33,7 @@ import { DropEvents, HistoryEvents } from './loss-events.ts';
 import { Observations } from './observations.ts';
 import { outboxLimits } from './outbox/bounds.ts';
 import { SqliteOutbox } from './outbox/outbox.ts';
+import { RecordValueReader } from './record-values.ts';
 import { recover, renewToken, type RecoveryDeps } from './recovery.ts';
 import { Retention, retentionBounds, type PruneResult } from './retention.ts';
 import { Sequences } from './sequences.ts';
@@ -66,6 +67,7 @@ export class Store {
   /** Why `open` created a new database; null when it did not. */
   readonly recovered: Pick<NonNullable<OpenedDatabase['broken']>, 'reason' | 'quarantined'> | null;
   readonly observations: Observations;
+  readonly values: RecordValueReader;
   readonly seaStates: SeaStates;
   readonly events: Events;
   readonly outbox: Outbox;
@@ -166,6 +168,7 @@ export class Store {
     this.outbox = outbox;
     const observations = new Observations({ db, writer, history: new History(db) });
     this.observations = observations;
+    this.values = new RecordValueReader({ db, writer });
     const seaStates = new SeaStates({ db, writer });
     this.seaStates = seaStates;
     const bursts = new Bursts(db);

@@ -182,12 +182,19 @@ export interface Outbox {
   onAdded(listener: () => void): void;
 }
 
+/** A label with the time of its observation. */
+export interface CapturedLabel extends Pick<Label, 'observationId' | 'heightM' | 'observer'> {
+  readonly capturedAtMs: number;
+}
+
 export interface Labels {
   /** Throws `observation_unknown` or `label_refused`. A second label of an observation replaces the first. */
   add(label: Omit<Label, 'camera' | 'createdAtMs' | 'group'> & { readonly group?: string }): Label;
   /** Removes the label, of one camera when it is given. False when there was none. */
   remove(observationId: string, camera?: string): boolean;
   list(camera: string): readonly Label[];
+  /** The labels of observations of this time, oldest observation first. `toMs` is exclusive. */
+  captured(camera: string, fromMs: number, toMs: number): readonly CapturedLabel[];
   /** The labelled bursts of a camera that have an embedding of this model, oldest label first: at most the newest 250. */
   bursts(camera: string, embeddingDigest: string): readonly LabelledBurst[];
   /**

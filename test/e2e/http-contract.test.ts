@@ -122,6 +122,10 @@ describe('HTTP API of a running agent', () => {
       '/api/v1/cameras/sea/labels',
       '/api/v1/observations?camera=sea&status=measured&limit=2',
       '/api/v1/observations.csv?camera=sea&limit=2',
+      '/api/v1/cameras/sea/series?points=10',
+      '/api/v1/cameras/sea/frames?limit=2',
+      '/api/v1/cameras/sea/label-queue?limit=2',
+      '/api/v1/event-log?severity=warning&limit=2',
       '/api/v1/cameras/sea/sea-state?limit=2',
       '/api/v1/cameras/sea/sea-state.csv?limit=2',
     ])
@@ -129,6 +133,23 @@ describe('HTTP API of a running agent', () => {
     const page = await request(200, 'GET', '/', { headers: { accept: 'text/html' } });
     expect(page.text).toContain('href="/docs"');
     expect((await request(200, 'GET', '/openapi.json')).json()).toEqual(openApi());
+  });
+
+  it('keeps the frame of an observation as an image', async () => {
+    const keptFrames = async () =>
+      (await request(200, 'GET', '/api/v1/cameras/sea/frames')).json()['frames'] as {
+        observation_id: string;
+      }[];
+    await expect.poll(async () => (await keptFrames()).length, { timeout: 30_000 }).toBeGreaterThan(0);
+    const [frame] = await keptFrames();
+    const path = `/api/v1/observations/${String(frame?.observation_id)}`;
+    expect((await request(200, 'GET', path)).json()).toMatchObject({ camera: 'sea', status: 'measured' });
+    const image = await request(200, 'GET', `${path}/image.jpg?max_width_px=320`);
+    expect(image.bytes.readUInt16BE()).toBe(0xffd8);
+    const [failed] = await records('?camera=blind&limit=1');
+    if (failed) await request(404, 'GET', `/api/v1/observations/${failed.id}/image.jpg`);
+    await request(404, 'GET', `/api/v1/observations/${UNKNOWN}`);
+    await request(404, 'GET', '/api/v1/cameras/nowhere/series');
   });
 
   it('has no sea state of a camera without clips', async () => {

@@ -1,13 +1,22 @@
 import { Type, type TSchema } from '@sinclair/typebox';
 import { AgentProgress, AgentVersions } from '../agent-update.ts';
 import { Health } from '../health.ts';
+import { EventPage, FramePage, LabelQueue, Series, SERIES_POINTS } from '../history.ts';
 import { ModelProgress } from '../model.ts';
 import { Observation } from '../observation.ts';
 import { OutboxView } from '../outbox.ts';
 import { StringEnum, closed } from '../schema-parts.ts';
 import { SeaStateRecord } from '../sea-state.ts';
 import { CameraState, Event, ModelState } from '../states.ts';
-import { CameraId, jsonAnswer, mediaAnswer, STORE_READ_ERRORS, operations } from './operation.ts';
+import {
+  CameraId,
+  CameraParams,
+  jsonAnswer,
+  mediaAnswer,
+  STORE_READ_ERRORS,
+  VISION_ERRORS,
+  operations,
+} from './operation.ts';
 import { ObservationPage } from './views.ts';
 
 export const FeedGap = Type.Object(
@@ -68,6 +77,47 @@ export const CsvQuery = Type.Object(
   closed,
 );
 
+const range = { from: filter.from, to: filter.to };
+const SeriesQuery = Type.Object(
+  {
+    from: Type.Optional({ ...When, description: 'default: 24 hours before `to`' }),
+    to: Type.Optional({ ...When, description: 'default: now' }),
+    points: Type.Integer({ ...SERIES_POINTS, description: 'most steps that the client wants' }),
+  },
+  closed,
+);
+const FramesQuery = Type.Object(
+  {
+    ...range,
+    limit: Type.Integer({ minimum: 1, maximum: 500, default: 100 }),
+    cursor: ObservationsQuery.properties.cursor,
+  },
+  closed,
+);
+const QueueQuery = Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 100, default: 12 }) }, closed);
+const EventLogQuery = Type.Object(
+  {
+    severity: Type.Optional({
+      ...Event.properties.severity,
+      description: 'only events of this severity or a worse one',
+    }),
+    before: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'only events with a lower `seq`',
+      }),
+    ),
+    limit: Type.Integer({ minimum: 1, maximum: 500, default: 50 }),
+  },
+  closed,
+);
+const ObservationParams = Type.Object({ id: Observation.properties.id }, closed);
+const ObservationImageQuery = Type.Object(
+  { max_width_px: Type.Optional(Type.Integer({ minimum: 16, maximum: 4096 })) },
+  closed,
+);
+
 const EventsHeaders = Type.Object({
   'last-event-id': Type.Optional(
     Type.String({ maxLength: 128, description: 'the last received `id`; the stream continues after it' }),
@@ -92,6 +142,70 @@ export const HISTORY_OPERATIONS = operations('observations', {
       "evaluate as a formula has a leading `'`. When an error occurs during the transfer, the connection is closed early.",
     query: CsvQuery,
     answers: [mediaAnswer(200, 'The table.', 'text/csv')],
+    errors: STORE_READ_ERRORS,
+  },
+  observation: {
+    method: 'GET',
+    path: '/api/v1/observations/{id}',
+    summary: 'Returns one stored record.',
+    params: ObservationParams,
+    answers: [jsonAnswer(200, 'The record.', Observation)],
+    errors: ['observation_unknown', ...STORE_READ_ERRORS],
+  },
+  observationImage: {
+    method: 'GET',
+    path: '/api/v1/observations/{id}/image.jpg',
+    summary: 'Returns the kept frame of an observation as a JPEG, with privacy masks.',
+    description:
+      'The agent keeps a small image every quarter of an hour for a week, and that of each labelled newest observation. After a change ' +
+      'of the privacy masks, former images are not returned and are deleted.',
+    params: ObservationParams,
+    query: ObservationImageQuery,
+    answers: [mediaAnswer(200, 'The JPEG, at most 640 pixels wide.', 'image/jpeg')],
+    errors: ['observation_unknown', 'observation_image_missing', ...STORE_READ_ERRORS, ...VISION_ERRORS],
+  },
+  series: {
+    method: 'GET',
+    path: '/api/v1/cameras/{id}/series',
+    summary:
+      'Returns height, period, quality and tide of a camera in equal steps of time, and the readings of people.',
+    description:
+      'The steps are the shortest round length (5 minutes, 2 hours, …) of which `points` cover the time. They begin at multiples of it, so ' +
+      'that a step has the same place in each answer. A camera that was removed keeps its history.',
+    params: CameraParams,
+    query: SeriesQuery,
+    answers: [jsonAnswer(200, 'The steps with records.', Series)],
+    errors: ['camera_unknown', ...STORE_READ_ERRORS],
+  },
+  frames: {
+    method: 'GET',
+    path: '/api/v1/cameras/{id}/frames',
+    summary: 'Returns the observations of a camera whose frame is kept, newest first.',
+    params: CameraParams,
+    query: FramesQuery,
+    answers: [jsonAnswer(200, 'One page.', FramePage)],
+    errors: ['camera_unknown', 'usage', ...STORE_READ_ERRORS],
+  },
+  labelQueue: {
+    method: 'GET',
+    path: '/api/v1/cameras/{id}/label-queue',
+    summary:
+      'Returns kept frames without a label, in the order in which a reading of them helps the calibration most.',
+    description:
+      'Uncertain frames first, spread over times and over hours of the day that have no reading yet.',
+    params: CameraParams,
+    query: QueueQuery,
+    answers: [jsonAnswer(200, 'The frames.', LabelQueue)],
+    errors: ['camera_unknown', ...STORE_READ_ERRORS],
+  },
+  eventLog: {
+    method: 'GET',
+    path: '/api/v1/event-log',
+    summary: 'Returns stored events for the operator, newest first.',
+    query: EventLogQuery,
+    answers: [
+      jsonAnswer(200, 'One page. It may have fewer than `limit` events, and still a `cursor`.', EventPage),
+    ],
     errors: STORE_READ_ERRORS,
   },
   events: {

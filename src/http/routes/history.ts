@@ -2,14 +2,17 @@ import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import { HISTORY_OPERATIONS } from '../../contract/openapi/history-operations.ts';
+import type { AgentApi } from '../../contract/api.ts';
 import { AgentError } from '../../base/errors.ts';
 import { csvHeader, csvRow, OBSERVATION_TABLE, type CsvTable } from '../csv.ts';
-import { addRoute, takeOverResponse, type Routes } from '../route.ts';
+import { addRoute, disconnectSignal, takeOverResponse, withTimeout, type Routes } from '../route.ts';
 
 /** Rows of the table that one synchronous query reads; it takes some milliseconds. */
 const CSV_PAGE_ROWS = 200;
+const IMAGE_TIMEOUT_MS = 30_000;
+const IMAGE_MAX_AGE_S = 3600;
 
-/** Stored observations as JSON and as CSV, the outbox, and the stream of events. */
+/** Stored observations as JSON and as CSV, charts, kept frames, the outbox, the log and the stream of events. */
 export const historyRoutes: Routes = (app, { api, feed, metrics, stopping }) => {
   const { observations, observationsCsv, outbox, events } = HISTORY_OPERATIONS;
   addRoute(app, observations, ({ query }) => api.observations(parseTimes(query)));
@@ -20,6 +23,7 @@ export const historyRoutes: Routes = (app, { api, feed, metrics, stopping }) => 
     }),
   );
   addRoute(app, outbox, () => api.outbox());
+  pastRoutes(app, api);
 
   if (!feed) return;
   stopping.addEventListener('abort', () => feed.end(), { once: true });
@@ -41,6 +45,28 @@ export const historyRoutes: Routes = (app, { api, feed, metrics, stopping }) => 
     { exposeHeadRoute: false },
   );
 };
+
+/** What pages show of the past: single records, charts, kept frames, events. */
+function pastRoutes(app: Parameters<Routes>[0], api: AgentApi): void {
+  const { observation, observationImage, series, frames, labelQueue, eventLog } = HISTORY_OPERATIONS;
+  addRoute(app, observation, ({ params }) => api.observation(params.id));
+  addRoute(app, observationImage, async ({ params, query }, reply) => {
+    const jpeg = await withTimeout(IMAGE_TIMEOUT_MS, reply, (signal) =>
+      api.observationImage(params.id, query.max_width_px ?? null, signal),
+    );
+    // A kept image never changes. After a change of the masks it is missing, also for a cache that asks again.
+    return reply
+      .type('image/jpeg')
+      .header('cache-control', `private, max-age=${String(IMAGE_MAX_AGE_S)}`)
+      .send(Buffer.from(jpeg));
+  });
+  addRoute(app, series, ({ params, query }, reply) =>
+    api.series({ camera: params.id, ...parseTimes(query) }, disconnectSignal(reply)),
+  );
+  addRoute(app, frames, ({ params, query }) => api.frames({ camera: params.id, ...parseTimes(query) }));
+  addRoute(app, labelQueue, ({ params, query }) => api.labelQueue(params.id, query.limit));
+  addRoute(app, eventLog, ({ query }, reply) => api.eventLog(query, disconnectSignal(reply)));
+}
 
 interface TablePage<R> {
   readonly records: readonly R[];

@@ -36,6 +36,10 @@ const BOUNDED: readonly (readonly [sql: RegExp, why: string])[] = [
   ],
   [/ FROM \w+ WHERE TRUE ORDER BY (row_id|seq) LIMIT (\?\)|1$)/, 'it reads only the first rows'],
   [/^DELETE FROM observations .* NOT EXISTS \(SELECT 1 FROM outbox/, 'it passes only records in the outbox'],
+  [
+    / FROM json_each\(@ids\) i CROSS JOIN observations o WHERE o\.id = i\.value /,
+    'it reads and sorts only the given ids',
+  ],
   [/ FROM outbox( |$)/, 'the outbox has a bound, and these statements run at the start or when it is full'],
   [/^SELECT EXISTS \(SELECT 1 FROM unsynced/, 'the table is empty while the clock is synchronised'],
 ];
@@ -138,10 +142,20 @@ describe('the statements of the store', () => {
   });
 
   it('read sea states in the order of an index, from the place of the page on', () => {
-    expect(stepsOf(/FROM sea_states WHERE camera = \? AND captured_at_ms >= \?/)).toEqual([
+    expect(stepsOf(/^SELECT row_id, .* FROM sea_states WHERE camera = \? AND captured_at_ms >= \?/)).toEqual([
       'SEARCH sea_states USING INDEX sea_states_by_camera_and_time (camera=? AND captured_at_ms>?)',
       'SEARCH sea_states USING INDEX sea_states_by_camera_and_time (camera=? AND captured_at_ms>? AND captured_at_ms<?)',
     ]);
+  });
+
+  it('count and read the records of a step of a chart by an index', () => {
+    for (const statement of [/^SELECT row_id FROM history/, /^SELECT count\(\*\) AS count FROM history/])
+      expect(stepsOf(statement)).toEqual([
+        'SEARCH history USING PRIMARY KEY (camera=? AND status=? AND captured_at_ms>? AND captured_at_ms<?)',
+      ]);
+    expect(stepsOf(/^SELECT avg\(.*FROM sea_states/)).toContain(
+      'SEARCH sea_states USING INDEX sea_states_by_camera_and_time (camera=? AND captured_at_ms>? AND captured_at_ms<?)',
+    );
   });
 
   it('delete expired rows by an index', () => {
