@@ -90,9 +90,11 @@ export class AgentInfo {
       version,
       model: hardware?.model ?? null,
       cameras: cameras.map(({ id }) => id),
-      clipMaxAgeS: Object.fromEntries(
-        cameras.flatMap(({ id, settings: { seaState } }) =>
-          seaState ? [[id, this.#deps.seaStates.maxAgeS(id)]] : [],
+      clips: Object.fromEntries(
+        cameras.flatMap(({ id, settings: { seaState, geometry } }) =>
+          seaState
+            ? [[id, { maxAgeS: this.#deps.seaStates.maxAgeS(id), hasGeometry: geometry !== null }]]
+            : [],
         ),
       ),
       commands: Object.keys(COMMAND_ARGS),

@@ -9,6 +9,10 @@ import { restorePriority } from '../../src/base/process-priority.ts';
 import { RunningAgent, reasonsOf, type LogLine } from '../fixtures/agent.ts';
 import { runCli } from '../fixtures/cli.ts';
 import { descendants } from '../fixtures/capture.ts';
+import { HomeAssistant } from '../fixtures/home-assistant.ts';
+import { freePort, until } from '../fixtures/mosquitto.ts';
+import { dashboardQueries, Prometheus } from '../fixtures/prometheus.ts';
+import { Recorder } from '../fixtures/recorder.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 import { waveDataDir } from '../fixtures/wave-data.ts';
 
@@ -44,7 +48,11 @@ it.skipIf(waves === null)(
       video('fuengirola', 'fuengirola.mp4', 'once'),
       video('loop', 'fuengirola.mp4', 'loop'),
     ];
-    await using agent = await RunningAgent.start({ cameras, mqtt: { embedded: { port: 0 } } });
+    const port = await freePort();
+    await using agent = await RunningAgent.start({
+      cameras,
+      mqtt: { embedded: { port }, homeAssistant: { enabled: true } },
+    });
     const done = new AbortController();
     using _done = { [Symbol.dispose]: () => done.abort() };
     void raisePriorities(done.signal);
@@ -86,8 +94,59 @@ it.skipIf(waves === null)(
     });
     const bursts = agent.lines.filter(({ msg }) => msg === 'observation');
     expect(bursts.filter((line) => reasonsOf(line) === 'late')).toEqual([]);
+
+    await expectHomeAssistantToShow(records[0], port);
+    await expectDashboardsToShow(agent.url);
   },
 );
+
+/** Home Assistant that starts now shows the newest clip, from the retained messages. */
+async function expectHomeAssistantToShow(record: SeaStateRecord | undefined, port: number): Promise<void> {
+  const home = new HomeAssistant();
+  const filters = ['homeassistant/#', 'swellsight/v1/#'];
+  const recorder = await Recorder.start(`mqtt://127.0.0.1:${port}`, { filters, protocolVersion: 4 });
+  onTestFinished(() => recorder.finish());
+  const came = (part: string): boolean => recorder.messages.some(({ topic }) => topic.includes(part));
+  await until(() => came('boomerang/sea_state/latest') && came('homeassistant/'), 'the retained messages');
+  const [discovery, others] = [true, false].map((isDiscovery) =>
+    recorder.messages.filter(({ topic }) => topic.startsWith('homeassistant/') === isDiscovery),
+  );
+  for (const message of [...(discovery ?? []), ...(others ?? [])]) home.receive(message);
+  const shown = (id: string): string | undefined => home.states.get(home.find(`boomerang.${id}`));
+  expect({
+    ...{
+      height: shown('breaker_height'),
+      low: shown('breaker_height_low'),
+      high: shown('breaker_height_high'),
+    },
+    ...{ tide: shown('tide'), breakers: shown('breakers'), sea_state: shown('sea_state') },
+  }).toEqual({
+    ...{ height: String(record?.breaker.height_m), low: String(record?.breaker.low_m) },
+    ...{ high: String(record?.breaker.high_m), tide: '0', breakers: String(record?.breaking.per_minute) },
+    sea_state: 'measured',
+  });
+  // Cameras without geometry have no height of breakers.
+  expect([...home.entities.keys()].filter((id) => id.endsWith('.breaker_height'))).toHaveLength(1);
+  expect(home.faults).toEqual([]);
+}
+
+/** No panel of clips is empty in the shipped dashboards. */
+async function expectDashboardsToShow(agentUrl: string): Promise<void> {
+  const prometheus = await Prometheus.start(agentUrl, 'none');
+  onTestFinished(() => prometheus.stop());
+  const isOfClips = /swellsight_(?:wave_period|sea_state|breaker|white_water|tide)/;
+  const emptyOf = async (camera: string): Promise<string[]> => {
+    const queries = dashboardQueries(camera).filter(({ expr }) => isOfClips.test(expr));
+    expect(queries.length).toBeGreaterThan(15);
+    // Fails while Prometheus starts.
+    const empty = await prometheus.empty(queries).catch(() => queries);
+    return empty.map(({ expr }) => /swellsight_\w+/.exec(expr)?.[0] ?? expr);
+  };
+  // This sea has one wave train, and the clip of this camera no reasons.
+  const none = ['swellsight_sea_state_second_period_seconds', 'swellsight_sea_state_reasons_total'];
+  await expect.poll(() => emptyOf('boomerang'), { timeout: 60_000 }).toEqual(none);
+  expect(await emptyOf('fuengirola')).not.toContain('swellsight_sea_state_reasons_total');
+}
 
 const isLong = process.env['SWELLSIGHT_RTSP_CLIP'] !== undefined;
 it.skipIf(waves === null || !isLong)(

@@ -213,6 +213,9 @@ export const SEA_STATE_READINGS = {
   white_water_ratio: ['Share of white water in the zone of breaking waves.', (s) => s.breaking.white_share],
   breakers_per_minute: ['Breaking waves in a minute.', (s) => s.breaking.per_minute],
   breaker_height_meters: ['Significant breaker height of the newest clip.', (s) => s.breaker.height_m],
+  breaker_height_low_meters: ['Lower bound of the interval of this height.', (s) => s.breaker.low_m],
+  breaker_height_high_meters: ['Upper bound of the interval of this height.', (s) => s.breaker.high_m],
+  tide_meters: ['Level of the water that the newest clip used.', (s) => s.breaker.tide_m],
 } as const satisfies Record<
   string,
   readonly [help: string, value: (newest: SeaStateRecord) => number | null]

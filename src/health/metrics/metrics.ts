@@ -7,7 +7,8 @@ import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import type { LinkStats } from '../../mqtt/types.ts';
 import type { OutboxEntry, OutboxStats } from '../../store/types.ts';
 import { AnalysisMetrics, setTotal, type AnalysisOutcome, type AnalysisSources } from './analysis.ts';
-import { HEARTBEAT_METRICS, READINGS, SEA_STATE_READINGS, type HeartbeatMetric } from './heartbeat.ts';
+import { HEARTBEAT_METRICS, type HeartbeatMetric } from './heartbeat.ts';
+import { RecordMetrics } from './records.ts';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -20,10 +21,6 @@ export interface MetricsDeps extends AnalysisSources {
   readonly link: { stats(): LinkStats };
   readonly store: { readonly outbox: { stats(): OutboxStats } };
 }
-
-/** The value of a record; null when it is unknown. */
-type ValueOf<R> = (record: R) => number | null;
-type Readings<R> = readonly (readonly [metric: Gauge, value: ValueOf<R>])[];
 
 const PREFIX = 'swellsight_';
 const BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -42,13 +39,10 @@ export class Metrics {
   readonly #deps: MetricsDeps;
   readonly #registry: Registry;
   readonly #heartbeat: readonly (readonly [HeartbeatMetric, Gauge | Counter])[];
-  readonly #readings: Readings<Observation>;
-  readonly #seaStateReadings: Readings<SeaStateRecord>;
+  readonly #records: RecordMetrics;
   readonly #link: { readonly connected: Gauge; readonly connections: Counter };
   readonly #outbox: { readonly messages: Gauge; readonly age: Gauge; readonly dropped: Counter };
   readonly #process: { readonly cpu: Counter; readonly memory: Gauge; readonly loop: Counter };
-  readonly #observations: Counter;
-  readonly #seaStates: Counter;
   readonly #observationTime: Histogram;
   readonly #delivered: Counter;
   readonly #deliveryTime: Histogram;
@@ -57,8 +51,6 @@ export class Metrics {
   readonly #streams: Gauge;
   readonly #analysis: AnalysisMetrics;
   readonly #lag: Histogram;
-  /** Cameras with a record in this run. */
-  readonly #camerasWithReadings = new Set<string>();
 
   /** Loads prom-client, which most commands of the command line do not need. */
   static async open(options: MetricsOptions, deps: MetricsDeps): Promise<Metrics> {
@@ -90,10 +82,7 @@ export class Metrics {
       metric,
       (metric.type === 'gauge' ? gauge : counter)(metric.name, metric.help, metric.labels),
     ]);
-    const readings = <R>(table: Readonly<Record<string, readonly [string, ValueOf<R>]>>): Readings<R> =>
-      Object.entries(table).map(([name, [help, value]]) => [gauge(name, help, ['camera']), value]);
-    this.#readings = readings(READINGS);
-    this.#seaStateReadings = readings(SEA_STATE_READINGS);
+    this.#records = new RecordMetrics(deps.clock, { gauge, counter });
     this.#link = {
       connected: gauge('link_connected', '1 while the broker is connected.'),
       connections: counter('link_connections_total', 'Successful connections to the broker.'),
@@ -117,8 +106,6 @@ export class Metrics {
     gauge('process_start_time_seconds', 'Unix time of the start of the main process.').set(
       Math.round(deps.clock.nowMs() / 1000 - process.uptime()),
     );
-    this.#observations = counter('observations_total', 'Records made in this run.', ['camera', 'status']);
-    this.#seaStates = counter('sea_states_total', 'Clips in this run.', ['camera', 'status']);
     this.#observationTime = histogram(
       BUCKETS_S,
       'observation_duration_seconds',
@@ -155,26 +142,14 @@ export class Metrics {
 
   /** Counts a stored record. */
   countObservation(observation: Observation): void {
-    const { camera, status, timing_ms } = observation;
-    this.#observations.inc({ camera, status });
+    const { timing_ms } = observation;
+    this.#records.observations.count(observation);
     if (timing_ms.total !== null) this.#observationTime.observe(timing_ms.total / 1000);
-    this.#setReadings(this.#readings, camera, observation);
   }
 
   /** Counts the stored sea state of a clip. */
   countSeaState(record: SeaStateRecord): void {
-    const { camera, status } = record;
-    this.#seaStates.inc({ camera, status });
-    this.#setReadings(this.#seaStateReadings, camera, record);
-  }
-
-  #setReadings<R>(readings: Readings<R>, camera: string, record: R): void {
-    this.#camerasWithReadings.add(camera);
-    for (const [metric, valueOf] of readings) {
-      const value = valueOf(record);
-      if (value === null) metric.remove({ camera });
-      else metric.set({ camera }, value);
-    }
+    this.#records.seaStates.count(record);
   }
 
   /** Counts a message of the outbox that the broker acknowledged. */
@@ -228,7 +203,7 @@ export class Metrics {
 
   #update(): void {
     const health = this.#deps.heartbeat.current();
-    this.#removeCameras(new Set(health.cameras.map(({ id }) => id)));
+    this.#records.update(new Set(health.cameras.map(({ id }) => id)));
     for (const [{ samples }, metric] of this.#heartbeat) {
       removeAll(metric);
       for (const [labels, value] of samples(health)) if (value !== null) setValue(metric, labels, value);
@@ -245,15 +220,6 @@ export class Metrics {
     setTotal(this.#process.cpu, (user + system) / 1e6);
     this.#process.memory.set(process.memoryUsage.rss());
     setTotal(this.#process.loop, performance.eventLoopUtilization().active / 1000);
-  }
-
-  /** Removes the readings of cameras that are no longer configured. */
-  #removeCameras(present: ReadonlySet<string>): void {
-    for (const camera of this.#camerasWithReadings) {
-      if (present.has(camera)) continue;
-      this.#camerasWithReadings.delete(camera);
-      for (const [metric] of [...this.#readings, ...this.#seaStateReadings]) metric.remove({ camera });
-    }
   }
 
   async #watchLag(signal: AbortSignal): Promise<void> {

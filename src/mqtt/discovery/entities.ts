@@ -3,6 +3,13 @@ import type { HomeAssistantComponent } from '../../contract/home-assistant.ts';
 import { BREAKING_TYPES, DIRECTIONS } from '../../contract/observation.ts';
 import type { Topics } from '../topics.ts';
 
+export interface ClipFacts {
+  /** After this time, the period and the other values of a clip are out of date, seconds. */
+  readonly maxAgeS: number;
+  /** Whether the camera has `geometry`, without which there is no height of breakers. */
+  readonly hasGeometry: boolean;
+}
+
 /** The facts about the device that its entities depend on. */
 export interface DiscoveryInput {
   readonly site: string;
@@ -11,8 +18,8 @@ export interface DiscoveryInput {
   /** Hardware model, such as `Raspberry Pi 4 Model B`; null when unknown. */
   readonly model: string | null;
   readonly cameras: readonly string[];
-  /** Cameras that take clips, and after which time their period is out of date, seconds. */
-  readonly clipMaxAgeS: Readonly<Record<string, number>>;
+  /** What discovery needs to know about the clips of each camera that takes clips. */
+  readonly clips: Readonly<Record<string, ClipFacts>>;
   /** Names of the commands that the device accepts. Only these get buttons. */
   readonly commands: readonly string[];
   readonly heartbeatIntervalS: number;
@@ -155,8 +162,8 @@ export function* cameraEntities(camera: string, input: DiscoveryInput, topics: T
 
 /** The period that observations carry, and what else the clips of the camera give. */
 function* periodEntities(camera: string, input: DiscoveryInput, topics: Topics): Generator<Entry> {
-  const maxAgeS = input.clipMaxAgeS[camera];
-  const expiry = maxAgeS === undefined ? {} : { expire_after: maxAgeS };
+  const facts = input.clips[camera];
+  const expiry = facts === undefined ? {} : { expire_after: facts.maxAgeS };
   const sensorOf = (topic: string) => (id: string, name: string, value: string, more: Partial<EntityDraft>) =>
     sensor(`${camera}.${id}`, `${camera} ${name}`, topics.absolute(`camera/${camera}/${topic}`), value, {
       ...more,
@@ -165,10 +172,18 @@ function* periodEntities(camera: string, input: DiscoveryInput, topics: Topics):
   const seconds = { ...SECONDS, suggested_display_precision: 1 };
   const latest = sensorOf('latest');
   yield latest('period', 'wave period', 'value_json.wave.period_s', seconds);
-  if (maxAgeS === undefined) return;
+  if (facts === undefined) return;
   yield latest('period_low', 'wave period low', 'value_json.wave.period_low_s | default(none)', seconds);
   yield latest('period_high', 'wave period high', 'value_json.wave.period_high_s | default(none)', seconds);
   const clip = sensorOf('sea_state/latest');
+  yield clip('second_period', 'second wave period', 'value_json.period.second_s', seconds);
+  if (facts.hasGeometry) {
+    const height = { ...METRES, icon: 'mdi:wave-arrow-up' };
+    yield clip('breaker_height', 'breaker height', 'value_json.breaker.height_m', height);
+    yield clip('breaker_height_low', 'breaker height low', 'value_json.breaker.low_m', height);
+    yield clip('breaker_height_high', 'breaker height high', 'value_json.breaker.high_m', height);
+    yield clip('tide', 'tide', 'value_json.breaker.tide_m', { ...METRES, icon: 'mdi:waves-arrow-up' });
+  }
   yield clip('breakers', 'breaking waves', 'value_json.breaking.per_minute', {
     ...MEASUREMENT,
     unit_of_measurement: '1/min',
@@ -178,6 +193,14 @@ function* periodEntities(camera: string, input: DiscoveryInput, topics: Topics):
   yield clip('white_water', 'white water', toPercent('value_json.breaking.white_share'), {
     ...PERCENT,
     icon: 'mdi:waves',
+  });
+  yield clip('set_interval', 'time between sets', 'value_json.breaking.set_interval_s', {
+    ...SECONDS,
+    suggested_display_precision: 0,
+  });
+  yield clip('clip_started', 'sea state started', 'value_json.captured_at', {
+    device_class: 'timestamp',
+    ...DIAGNOSTIC,
   });
   yield clip('sea_state', 'sea state', 'value_json.status', {
     device_class: 'enum',
@@ -226,7 +249,8 @@ const OBSERVATION_ATTRIBUTES =
 
 const SEA_STATE_ATTRIBUTES =
   "{{ {'id': value_json.id, 'reasons': value_json.reasons, 'warnings': value_json.warnings, " +
-  "'second_s': value_json.period.second_s, 'mixed_sea': value_json.period.mixed_sea, " +
+  "'mixed_sea': value_json.period.mixed_sea, 'sets': value_json.breaking.sets, " +
+  "'breakers': value_json.breaker.count, 'no_breaker_height': value_json.breaker.reason, " +
   "'simulated': value_json.simulated | default(none)} | tojson }}";
 
 /**

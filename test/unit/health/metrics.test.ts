@@ -133,6 +133,7 @@ describe('metrics', () => {
     const failed: Observation = {
       ...observation,
       status: 'failed',
+      reasons: ['camera_unreachable'],
       wave: { ...observation.wave, height_m: null },
       timing_ms: { ...observation.timing_ms, total: null },
     };
@@ -148,6 +149,8 @@ describe('metrics', () => {
     metrics.countObservation(failed);
     families = await read();
     expect(valueOf(families, 'swellsight_observations_total', { status: 'failed' })).toBe(1);
+    const reason = { camera: 'north', status: 'failed', reason: 'camera_unreachable' };
+    expect(valueOf(families, 'swellsight_observation_reasons_total', reason)).toBe(1);
     expect(valueOf(families, 'swellsight_wave_height_meters')).toBeUndefined();
     expect(valueOf(families, 'swellsight_image_quality_ratio')).toBe(1);
     Object.assign(now, { cameras: [] });
@@ -248,19 +251,36 @@ describe('metrics', () => {
     expect(await value('sea_state_timestamp_seconds')).toBe(AT / 1000);
     expect(await value('breaker_height_meters')).toBeUndefined();
     expect(await value('camera_simulated')).toBe(1);
+    const breaker = { height_m: 1.6, low_m: 1.2, high_m: 2.1, count: 23, tide_m: -0.4, reason: null };
+    metrics.countSeaState({ ...seaState, breaker });
+    const names = ['breaker_height_low_meters', 'breaker_height_high_meters', 'tide_meters'];
+    expect(await Promise.all(names.map(value))).toEqual([1.2, 2.1, -0.4]);
     metrics.countSeaState({
       ...seaState,
       status: 'rejected',
+      reasons: ['no_peak', 'fog'],
       period: { ...seaState.period, peak_s: null },
     });
+    for (const name of names) expect(await value(name)).toBeUndefined();
+    const reasons = (await read()).get('swellsight_sea_state_reasons_total')?.samples ?? [];
+    expect(reasons.map(({ labels }) => [labels['status'], labels['reason']])).toEqual([
+      ['rejected', 'no_peak'],
+      ['rejected', 'fog'],
+    ]);
     expect(await value('sea_state_peak_period_seconds')).toBeUndefined();
     const clips = (await read()).get('swellsight_sea_states_total')?.samples ?? [];
     expect(clips.map(({ labels, value: count }) => [labels['status'], count])).toEqual([
-      ['measured', 1],
+      ['measured', 2],
       ['rejected', 1],
     ]);
+    for (const stream of ['observation', 'sea_state']) {
+      const ageS = (await value(`${stream}_age_seconds`)) ?? -1;
+      await systemClock.sleep(20);
+      expect(await value(`${stream}_age_seconds`)).toBeGreaterThan(ageS);
+    }
     Object.assign(now, { cameras: [] });
-    expect(await value('sea_state_timestamp_seconds')).toBeUndefined();
+    for (const name of ['sea_state_timestamp_seconds', 'observation_age_seconds', 'sea_state_age_seconds'])
+      expect(await value(name)).toBeUndefined();
   });
 
   it('are exactly those in docs/metrics.md, with their type', async () => {

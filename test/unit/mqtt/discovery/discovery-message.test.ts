@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HomeAssistantDevice } from '../../../../src/contract/home-assistant.ts';
 import { CommandReader } from '../../../../src/mqtt/commands/command-reader.ts';
+import type { DiscoveryInput } from '../../../../src/mqtt/discovery/entities.ts';
 import { createDiscoveryMessage } from '../../../../src/mqtt/discovery/discovery-message.ts';
 import { Topics } from '../../../../src/mqtt/topics.ts';
 import { CannedAgent, observation, install, seaState } from '../../../fixtures/agent-api.ts';
@@ -33,6 +34,7 @@ describe('createDiscoveryMessage', () => {
       /state_topic cannot.*unique_id cannot/,
     );
     expect(faultsWith({ command_template: '{{ 1 }}' })).toEqual(['height: no option command_template']);
+    expect(faultsWith({ options: [], device_class: 'enum' }).join()).toContain('empty options');
     expect(discoveryFaults('homeassistant/device/a.b/config', { ...message }).join()).toContain('illegal');
   });
 
@@ -84,6 +86,24 @@ describe('createDiscoveryMessage', () => {
   });
 });
 
+it('finds states and attributes that Home Assistant would refuse', () => {
+  const home = new HomeAssistant();
+  const json_attributes_template = "{{ {'state': 1} | tojson }}";
+  const entity = {
+    platform: 'sensor',
+    unique_id: 'u',
+    state_topic: 't',
+    value_template: '{{ value_json.a }}',
+  };
+  const { device, origin } = createDiscoveryMessage(INPUT, topics);
+  const components = { x: { ...entity, json_attributes_topic: 't', json_attributes_template } };
+  const receive = (topic: string, message: object): void =>
+    home.receive({ topic, payload: Buffer.from(JSON.stringify(message)) });
+  receive('homeassistant/device/n/config', { device, origin, components });
+  receive('t', { a: 'x'.repeat(256) });
+  expect(home.faults).toEqual(['u: the state is too long', 'u: ignored attributes state']);
+});
+
 describe('Home Assistant entities', () => {
   const agent = new CannedAgent();
   const home = new HomeAssistant();
@@ -116,14 +136,10 @@ describe('Home Assistant entities', () => {
 
   it('show the period of observations and the newest clip of a camera that takes clips, and let them expire', () => {
     const { components } = createDiscoveryMessage(INPUT, topics);
+    const geometryIds = ['breaker_height', 'breaker_height_low', 'breaker_height_high', 'tide'];
     const ids = [
-      'period',
-      'period_low',
-      'period_high',
-      'breakers',
-      'white_water',
-      'sea_state',
-      'measure_sea_state',
+      ...['period', 'period_low', 'period_high', 'second_period', ...geometryIds],
+      ...['breakers', 'white_water', 'set_interval', 'clip_started', 'sea_state', 'measure_sea_state'],
     ];
     expect(ids.filter((id) => `north.${id}` in components)).toEqual(ids);
     expect(ids.filter((id) => `south.pier.${id}` in components)).toEqual(['period']);
@@ -132,20 +148,49 @@ describe('Home Assistant entities', () => {
     const period = { period_s: 13.7, period_low_s: 12.6, period_high_s: 14.5 };
     const wave = { ...observation.wave, ...period };
     publish(topics.absolute('camera/north/latest'), { ...observation, wave, simulated: true });
-    publish(topics.absolute('camera/north/sea_state/latest'), { ...seaState, simulated: true });
-    expect(['period', 'period_low', 'period_high'].map((id) => state(`north.${id}`))).toEqual([
-      ...['13.7', '12.6', '14.5'],
-    ]);
-    expect(Number(state('north.breakers'))).toBe(seaState.breaking.per_minute);
-    expect(state('north.sea_state')).toBe('measured');
-    for (const id of ['sea_state', 'observation'])
-      expect(home.attributes.get(home.find(`north.${id}`))).toMatchObject({ simulated: true });
+    const breaker = { height_m: 1.6, low_m: 1.2, high_m: 2.1, count: 23, tide_m: -0.4, reason: null };
+    const clip = { ...seaState, breaker, simulated: true };
+    publish(topics.absolute('camera/north/sea_state/latest'), {
+      ...clip,
+      period: { ...seaState.period, second_s: 7.2, mixed_sea: true },
+      breaking: { ...seaState.breaking, sets: 4, set_interval_s: 118 },
+    });
+    const shown = Object.fromEntries(ids.slice(0, -1).map((id) => [id, state(`north.${id}`)]));
+    expect(shown).toEqual({
+      ...{ period: '13.7', period_low: '12.6', period_high: '14.5', second_period: '7.2' },
+      ...{ breaker_height: '1.6', breaker_height_low: '1.2', breaker_height_high: '2.1', tide: '-0.4' },
+      ...{ breakers: '7.5', white_water: '12', set_interval: '118' },
+      ...{ clip_started: seaState.captured_at, sea_state: 'measured' },
+    });
+    expect(home.attributes.get(home.find('north.sea_state'))).toMatchObject({
+      ...{ simulated: true, mixed_sea: true, sets: 4, breakers: 23, no_breaker_height: null },
+    });
+    expect(home.attributes.get(home.find('north.observation'))).toMatchObject({ simulated: true });
     publish(topics.absolute('camera/north/sea_state/latest'), {
       ...seaState,
-      breaking: { white_share: null, per_minute: null, sets: null },
+      breaking: { white_share: null, per_minute: null, sets: null, set_interval_s: null },
     });
-    expect([state('north.breakers'), state('north.white_water')]).toEqual(['unknown', 'unknown']);
+    for (const id of [...geometryIds, 'second_period', 'breakers', 'white_water', 'set_interval'])
+      expect(state(`north.${id}`), id).toBe('unknown');
+    expect(home.attributes.get(home.find('north.sea_state'))).toMatchObject({
+      no_breaker_height: 'no_geometry',
+    });
     expect(home.faults).toEqual([]);
+  });
+
+  it('of a camera go away with its clips and its geometry', () => {
+    const idsWith = (clips: DiscoveryInput['clips']): string[] =>
+      Object.keys(createDiscoveryMessage({ ...INPUT, clips }, topics).components);
+    const all = idsWith(INPUT.clips);
+    const withoutGeometry = idsWith({ north: { maxAgeS: 3600, hasGeometry: false } });
+    expect(all.filter((id) => !withoutGeometry.includes(id))).toEqual([
+      ...['north.breaker_height', 'north.breaker_height_low', 'north.breaker_height_high', 'north.tide'],
+    ]);
+    expect(withoutGeometry.filter((id) => !idsWith({}).includes(id))).toEqual([
+      ...['north.period_low', 'north.period_high', 'north.second_period', 'north.breakers'],
+      ...['north.white_water', 'north.set_interval', 'north.clip_started', 'north.sea_state'],
+      'north.measure_sea_state',
+    ]);
   });
 
   it('show an observation without a measurement as unknown', () => {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { createDiscoveryMessage } from '../../../../src/mqtt/discovery/discovery-message.ts';
-import { CannedAgent, observation } from '../../../fixtures/agent-api.ts';
+import { CannedAgent, observation, seaState } from '../../../fixtures/agent-api.ts';
 import { DISCOVERY_INPUT, discoveryTopics as topics } from '../../../fixtures/discovery-input.ts';
 import { render } from '../../../fixtures/jinja.ts';
 
@@ -44,6 +44,10 @@ it.skipIf(!hasJinja)(
         { ...observation, wave, quality: { ...observation.quality, score: null } },
       ],
       'camera/north/state': [{ state: 'up' }],
+      'camera/north/sea_state/latest': [
+        seaState,
+        { ...seaState, breaking: { white_share: null, per_minute: null, sets: null, set_interval_s: null } },
+      ],
       'model/state': [model, { ...model, active: null }, { ...model, candidate: model.active }],
     };
     const message = createDiscoveryMessage({ ...DISCOVERY_INPUT, cameras: ['north'] }, topics);
