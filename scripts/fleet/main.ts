@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
 import { SimulatedDevice } from './device.ts';
 import { readPositiveOption } from '../positive-option.ts';
+import { LightFleet } from './light-fleet.ts';
 import { FleetMeter } from './meter.ts';
 
 const { values } = parseArgs({
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     agents: { type: 'string' },
     'agents-root': { type: 'string' },
     crashing: { type: 'string', multiple: true, default: [] },
+    light: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
@@ -37,6 +39,20 @@ const startOverS = readPositiveOption('start-over', values['start-over']);
 const durationMs = readPositiveOption('minutes', values.minutes) * 60_000;
 const { broker, site, base, username = null, password = null } = values;
 
+const login = username === null ? {} : { username, ...(password === null ? {} : { password }) };
+const stop = new AbortController();
+process.once('SIGINT', () => stop.abort());
+process.once('SIGTERM', () => stop.abort());
+
+if (values.light) {
+  const options = { url: broker, login, base, devices: count, ownConnections: 20, everyS, heartbeatS };
+  const fleet = await LightFleet.start(options, { clock: systemClock, random: Math.random });
+  print(`${count} devices on ${broker}; Ctrl-C ends them`);
+  await fleet.run(stop.signal);
+  fleet.close();
+  process.exit(0);
+}
+
 const { agents: repository, 'agents-root': trustRoot, crashing } = values;
 const agents =
   repository === undefined || trustRoot === undefined
@@ -44,11 +60,7 @@ const agents =
     : { repository, trustRoot, version: '1.0.0', crashing: new Set(crashing) };
 
 const directory = mkdtempSync(join(tmpdir(), 'swellsight-fleet-'));
-const login = username === null ? {} : { username, ...(password === null ? {} : { password }) };
 const meter = await FleetMeter.open(broker, `${base}/${site}/#`, login);
-const stop = new AbortController();
-process.once('SIGINT', () => stop.abort());
-process.once('SIGTERM', () => stop.abort());
 
 const log = createLog('error');
 const devices: SimulatedDevice[] = [];

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isoTime, type Clock } from '../../src/base/clock.ts';
-import { REASONS, type ModelRef } from '../../src/contract/observation.ts';
+import { REASONS, type ModelRef, type Observation } from '../../src/contract/observation.ts';
 import type { Health } from '../../src/contract/health.ts';
 import type { CameraState, Info, ModelState } from '../../src/contract/states.ts';
 import type { LinkStats } from '../../src/mqtt/types.ts';
@@ -26,11 +26,14 @@ const FAILED_SHARE = 0.01;
 /** The sea at one device: a slow random walk of the wave height between 0.2 and 4 m. */
 export class SimulatedSea {
   readonly #random: () => number;
+  readonly #periodS: number | null;
   #heightM: number;
 
-  constructor(random: () => number) {
+  /** `usual`: the height at the start differs from it by a third at most. Without it, there is no period. */
+  constructor(random: () => number, usual?: { readonly heightM: number; readonly periodS: number }) {
     this.#random = random;
-    this.#heightM = 0.4 + 1.6 * random();
+    this.#heightM = usual ? usual.heightM * (0.67 + 0.67 * random()) : 0.4 + 1.6 * random();
+    this.#periodS = usual ? usual.periodS + random() * 2 - 1 : null;
   }
 
   /** One record of the present sea, without a sequence number. */
@@ -67,6 +70,7 @@ export class SimulatedSea {
               height_basis: 'site_calibrated',
               confidence: { height: 0.8, direction: null, breaking: null, overall: 0.8 },
               extreme: height >= 4,
+              ...periodFields(this.#periodS),
             }
           : NO_WAVE,
       calibration: { labels: 20, labels_wanted: 0, loo_mae_m: 0.23, loo_median_mae_m: 0.25, view: 'same' },
@@ -86,6 +90,17 @@ export class SimulatedSea {
       warnings: [],
     };
   }
+}
+
+function periodFields(periodS: number | null): Partial<Observation['wave']> {
+  if (periodS === null) return {};
+  return {
+    period_s: round(periodS, 1),
+    period_low_s: round(periodS - 0.8, 1),
+    period_high_s: round(periodS + 0.9, 1),
+    period_basis: 'video_spectrum',
+    period_age_s: 600,
+  };
 }
 
 export function makeHealth(

@@ -8,6 +8,11 @@ export interface HostPattern {
   readonly port: string | null;
 }
 
+const LOOPBACK_NAME = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?$/i;
+
+/** True when the value of a Host header is a name of this machine. */
+export const isLoopbackHeader = (header: string): boolean => LOOPBACK_NAME.test(header);
+
 /** Top-level names that no one can register, so that `*.local` is not open to everybody. */
 const PRIVATE_TOP_LEVEL = /^(local|internal|lan|home\.arpa)$/;
 

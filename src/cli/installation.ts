@@ -14,5 +14,8 @@ export const INSTALLATION_DIR = fileURLToPath(new URL('../..', import.meta.url))
 /** Bundles that ship with the agent. */
 export const SHIPPED_MODELS_DIR = fileURLToPath(new URL('../../models', import.meta.url));
 
+/** The built pages. */
+export const PAGES_DIR = fileURLToPath(new URL('../../dist/web', import.meta.url));
+
 /** Exists in a checkout only. */
 export const BENCH_SCRIPT = fileURLToPath(new URL('../../scripts/bench/main.ts', import.meta.url));

@@ -137,6 +137,17 @@ export const Info = Type.Object(
           schedule: Type.String(),
           time_zone: Type.String({ description: 'IANA name of the zone of this schedule' }),
           calibration_labels: Type.Integer({ minimum: 0 }),
+          location: Type.Optional(
+            Nullable(
+              Type.Object(
+                {
+                  lat: Type.Number({ minimum: -90, maximum: 90 }),
+                  lon: Type.Number({ minimum: -180, maximum: 180 }),
+                },
+                { ...closed, description: '`location` of the camera, for maps' },
+              ),
+            ),
+          ),
         },
         closed,
       ),

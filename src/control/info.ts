@@ -69,6 +69,7 @@ export class AgentInfo {
         schedule: camera.schedule.description,
         time_zone: camera.settings.schedule.timezone ?? systemTimeZone(),
         calibration_labels: camera.calibrationSummary().labels,
+        location: camera.settings.location,
       })),
       model: server.model,
       capabilities: {

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isLoopback, type Settings } from '../config/schema.ts';
 import { AgentError } from '../base/errors.ts';
-import { matchesHost, parseHostPattern } from '../base/host-pattern.ts';
+import { isLoopbackHeader, matchesHost, parseHostPattern } from '../base/host-pattern.ts';
 import { compressResponses } from './compression.ts';
 import type { Connections } from './connections.ts';
 import { addCorsHeaders, allowedOrigin, isPreflight, sendPreflightResponse } from './cors.ts';
@@ -18,7 +18,6 @@ export interface EntranceDeps {
   readonly methods: (path: string) => readonly string[];
 }
 
-const LOOPBACK_NAME = /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?$/i;
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Paths without a token, for supervisors. They reveal only yes or no. */
 const OPEN_PATHS = new Set(['/live', '/ready']);
@@ -190,7 +189,7 @@ function createHostCheck({
   allowedHosts,
 }: Pick<Settings['http'], 'host' | 'allowedHosts'>): (header: string) => boolean {
   const patterns = allowedHosts.map(parseHostPattern).filter((pattern) => pattern !== null);
-  const isListed = (header: string): boolean => LOOPBACK_NAME.test(header) || matchesHost(header, patterns);
+  const isListed = (header: string): boolean => isLoopbackHeader(header) || matchesHost(header, patterns);
   if (isLoopback(host)) return isListed;
   // On other addresses every request needs the token, which a foreign page does not have.
   if (patterns.length === 0) return () => true;

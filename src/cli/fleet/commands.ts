@@ -127,6 +127,18 @@ export function addFleetCommands(program: Command, select: SelectCommand): void 
       .description(`${description} (the file of the plan)`)
       .addOption(jsonOption())
       .action(select(async () => (await loadCommands()).pauseRollout(paused)));
+  fleet
+    .command('serve')
+    .description('serve the fleet page, and connect it with a broker that has no WebSocket')
+    .requiredOption('--broker <url>', 'mqtt:// or mqtts://, without a login: it is typed into the page')
+    .option('--base <topic>', 'mqtt.base of the devices', 'swellsight/v1')
+    .option('--ca <file>', 'CA certificates of the broker, PEM')
+    .option('--fleet <file>', 'file of groups and tags, YAML or JSON5: the page shows the tags')
+    .option('--host <address>', 'address to listen on; the page has no encryption', '127.0.0.1')
+    .option('--port <port>', 'port; 0 means any free port', '8088')
+    .option('--allow-host <name>', 'further name of this server in the browser', collectValues, [])
+    .addOption(jsonOption())
+    .action(select(async () => (await import('./serve.ts')).serveFleetPage));
   addConnected('forget <device>', 'clear the retained topics that a device left on the broker: SITE/DEVICE')
     .option('--yes', 'clear them; without it, only list them')
     .option('--force', 'also when the retained status says that the device is online')

@@ -8,6 +8,7 @@ import {
   parseFleetGroups,
   selectDevices,
   type DeviceFilter,
+  type FleetGroups,
 } from '../../fleet/selection.ts';
 import { NotPem, readCertificateFile } from '../../base/pem.ts';
 import type { OperatorOptions } from '../../mqtt/operator-client.ts';
@@ -64,14 +65,19 @@ export function selectedDevices(
   unused?: Set<string>,
 ): DeviceFilter {
   if (![...to, ...except].some(isNamedSelection)) return selectDevices(to, except, {}, unused);
+  return selectDevices(to, except, readFleetGroups(fleet), unused);
+}
+
+/** Reads the file of groups and tags. Throws `usage`. */
+export function readFleetGroups(path: string): FleetGroups {
   const faults: ConfigFault[] = [];
-  const value = readSettingsFile(fleet, faults);
+  const value = readSettingsFile(path, faults);
   const [fault] = faults;
   if (fault !== undefined)
-    throw new AgentError('usage', `${fleet}: ${fault.given}, wanted ${fault.wanted}`, {
+    throw new AgentError('usage', `${path}: ${fault.given}, wanted ${fault.wanted}`, {
       hint: 'name the file of groups and tags with --fleet',
     });
-  return selectDevices(to, except, parseFleetGroups(value, fleet), unused);
+  return parseFleetGroups(value, path);
 }
 
 /** Parses the number of an option. Throws `usage`. */
@@ -92,7 +98,7 @@ export function parseCount(option: string, text: string): number {
   throw new AgentError('usage', `--${option} ${text} is not a whole number`);
 }
 
-function readCaFile(path: string): string {
+export function readCaFile(path: string): string {
   try {
     return readCertificateFile(path).map(String).join('');
   } catch (thrown) {
