@@ -131,6 +131,13 @@ const topRules = [
     from: { path: '^src/control/' },
     to: { path: paths(['cli', 'agent', 'main']) },
   },
+  {
+    name: 'imports-of-control-doctor',
+    comment: 'src/control/doctor imports what src/control imports',
+    severity: 'error',
+    from: { path: '^src/control/doctor/' },
+    to: { path: paths(['cli', 'agent', 'main']) },
+  },
   ...['cli', ...Object.keys(SUBDIRECTORIES).filter((directory) => stageOf(directory) === 'cli')].map(
     (directory) => ({
       name: ruleName(directory),

@@ -6,6 +6,7 @@ import { settleWithin } from './base/deadline.ts';
 import { asAgentError, isAbort } from './base/errors.ts';
 import type { Log } from './base/log.ts';
 import { createCameraOpener } from './camera/open.ts';
+import { CameraTest } from './control/camera-test.ts';
 import { createAgentApi } from './control/agent-api.ts';
 import { createAgentEvents, wireEvents } from './control/agent-events.ts';
 import { settleAll } from './base/settle-all.ts';
@@ -236,19 +237,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   const api = createAgentApi({
     ...{ clock, levels, recentLog: deps.recentLog, configuration, state, store, link, info, states },
     clips: new CameraClips(cameras),
-    ...{
-      cameras,
-      seaStates,
-      waterLevel,
-      images,
-      server,
-      analysis,
-      models,
-      updates,
-      heartbeat,
-      liveness,
-      lastStop,
-    },
+    cameraTest: new CameraTest({ clock, configuration, cameras, server, openCamera: openers.openCamera }),
+    ...{ time, cameras, seaStates, waterLevel, images, server, analysis, models, updates, heartbeat },
+    ...{ liveness, lastStop },
   });
   const commandDeps = { topics, link, api, clockSynced: () => time.state().synced };
   const commands = new Commands({}, { ...base('commands'), ...commandDeps, commandLog: store.commands });

@@ -5,6 +5,7 @@ import type {
   ConfigConfirmed,
   ConfigDropped,
   ConfigView,
+  ConfigWithdrawn,
   Deferred,
   Restarting,
 } from '../contract/config.ts';
@@ -113,6 +114,7 @@ export class Configuration {
       overlay: this.#inForce.local.saved.overlay,
       trial: this.#remote.trial,
       connected: this.#inForce.isConnected(),
+      local: this.#inForce.local.local.settings,
     });
   }
 
@@ -120,6 +122,17 @@ export class Configuration {
   set(patch: unknown, withinS: number): Deferred<ConfigChange> {
     const { answer, begin } = this.#remote.start(patch, withinS);
     return { answer, begin: begin === null ? () => undefined : this.#onceDelivered(begin) };
+  }
+
+  /** The settings that a patch would give now. Changes nothing. Throws as `set`, except that it plans no work. */
+  preview(patch: unknown): Settings {
+    return this.#remote.preview(patch);
+  }
+
+  /** Undoes the change on trial. `id` null: any trial. Throws as `RemoteChanges.withdraw`. */
+  withdraw(id: string | null): Deferred<ConfigWithdrawn> {
+    const { answer, begin } = this.#remote.withdraw(id);
+    return { answer, begin: this.#onceDelivered(begin) };
   }
 
   /** Makes the change on trial permanent. `id` null: any trial. Throws as `RemoteChanges.confirm`. */
@@ -193,10 +206,9 @@ export class Configuration {
 
   /** The settings of a camera with the secret files read again; null without the camera, or if a file cannot be used now. */
   rereadCamera(id: string): Camera | null {
-    const { trial } = this.#remote;
-    const { saved, loadWith } = this.#inForce.local;
+    const { loadWith } = this.#inForce.local;
     try {
-      const settings = loadWith(trial?.hasBegun ? trial.overlay : saved.overlay);
+      const settings = loadWith(this.#remote.overlayInForce);
       if (!isDeepStrictEqual(settings, this.#reread)) this.#reread = settings;
       return settings.cameras.find((camera) => camera.id === id) ?? null;
     } catch {

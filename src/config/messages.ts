@@ -5,7 +5,7 @@ import type { EVENT_CODES } from '../contract/codes.ts';
 import type { EventDraft } from '../contract/states.ts';
 import type { Change } from './change.ts';
 import { getConfigFaults } from './faults.ts';
-import type { Overlay } from './overlay.ts';
+import { listLocalMasks, type Overlay } from './overlay.ts';
 import type { QuarantinedOverlay } from './overlay-files.ts';
 import { LOCAL_CAMERA_KEYS, LOCAL_KEYS } from './patch.ts';
 import { computeConfigDigest, redactOverlay, redactSettings } from './redact.ts';
@@ -22,8 +22,10 @@ export function configView(input: {
   readonly overlay: Overlay;
   readonly trial: Trial | null;
   readonly connected: boolean;
+  /** The settings without the overlay. */
+  readonly local: Settings;
 }): ConfigView {
-  const { settings, overlay, trial, connected } = input;
+  const { settings, overlay, trial, connected, local } = input;
   return {
     settings: { ...redactSettings(settings) },
     overlay: redactOverlay(overlay),
@@ -36,6 +38,10 @@ export function configView(input: {
       seconds_left: trial.secondsLeft(),
     },
     local_keys: [...LOCAL_KEYS, ...LOCAL_CAMERA_KEYS.map((key) => `cameras[].${key}`)],
+    local_cameras: local.cameras.map(({ id }) => id),
+    local_masks: Object.fromEntries(
+      settings.cameras.map((camera) => [camera.id, [...listLocalMasks(camera, local.cameras)]]),
+    ),
   };
 }
 
@@ -63,6 +69,7 @@ const UNDO_TEXTS: Readonly<Record<UndoReason, string>> = {
   broker_lost: 'the broker was unreachable with it',
   start_failed: 'the agent does not start with it',
   not_applied: 'it could not be applied',
+  withdrawn: 'somebody asked for it',
   interrupted: 'the agent stopped or restarted before it was confirmed',
 };
 

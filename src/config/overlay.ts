@@ -1,5 +1,6 @@
 import { isSameAddress, isSameHost } from './address.ts';
 import { getValue, isObject, mergeValues, omitKeys, type Layer } from './layers.ts';
+import type { Camera } from './schema.ts';
 
 /**
  * The settings that remote commands have set: a partial settings document. `cameras` is a list of partial cameras,
@@ -92,6 +93,17 @@ const masksOfHost = (url: unknown, locals: readonly unknown[]): readonly unknown
   locals.flatMap((camera) =>
     url !== undefined && isObject(camera) && isSameHost(url, camera['url']) ? masksOf(camera) : [],
   );
+
+/** The masks that a camera has whatever remote commands set: its own local ones, and those of its host. */
+export const listLocalMasks = (
+  { id, url, privacyMasks }: Camera,
+  locals: readonly Camera[],
+): Camera['privacyMasks'] => {
+  const masks = locals
+    .filter((camera) => camera.id === id || (url !== null && isSameHost(url, camera.url)))
+    .flatMap((camera) => camera.privacyMasks.map((mask) => JSON.stringify(mask)));
+  return privacyMasks.filter((mask) => masks.includes(JSON.stringify(mask)));
+};
 
 const masksOf = ({ privacyMasks }: Layer): readonly unknown[] =>
   Array.isArray(privacyMasks) ? (privacyMasks as readonly unknown[]) : [];

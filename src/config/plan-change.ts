@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareSettings, type Change } from './change.ts';
+import type { Layer } from './layers.ts';
 import type { LocalConfiguration } from './load.ts';
 import type { Overlay } from './overlay.ts';
 import { checkPatch, dropRedacted, loadWithOverlay, patchOverlay } from './patch.ts';
@@ -27,13 +28,11 @@ export interface PlannedChange {
 export function planChange(
   patch: unknown,
   present: Settings,
-  { saved, loadWith }: LocalConfiguration,
+  local: LocalConfiguration,
   frameMs: number | null,
 ): PlannedChange {
-  const cameraIds = new Set(present.cameras.map(({ id }) => id));
-  const given = dropRedacted(checkPatch(patch, cameraIds), { ...redactSettings(present) });
-  const overlay = patchOverlay(saved.overlay, given);
-  const settings = loadWithOverlay(overlay, loadWith);
+  const { saved } = local;
+  const { given, overlay, settings } = applyPatch(patch, present, saved.overlay, local);
   checkPlannedWork(present, settings, frameMs);
   // Limits of the store are not part of the trial: the records that they delete cannot be restored.
   const onTrial: Settings = Object.freeze({ ...settings, store: present.store });
@@ -48,4 +47,20 @@ export function planChange(
     onConfirm,
     isEmpty: isSameOverlay && change.keys.length + onConfirm.keys.length === 0,
   };
+}
+
+/**
+ * The settings and the overlay that a patch gives; `given` is the patch without what was not shown to its sender. Throws as
+ * `planChange`.
+ */
+export function applyPatch(
+  patch: unknown,
+  present: Settings,
+  before: Overlay,
+  { loadWith }: Pick<LocalConfiguration, 'loadWith'>,
+): { readonly given: Layer; readonly overlay: Overlay; readonly settings: Settings } {
+  const cameraIds = new Set(present.cameras.map(({ id }) => id));
+  const given = dropRedacted(checkPatch(patch, cameraIds), { ...redactSettings(present) });
+  const overlay = patchOverlay(before, given);
+  return { given, overlay, settings: loadWithOverlay(overlay, loadWith) };
 }

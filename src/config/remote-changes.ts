@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
-import type { ConfigChange, ConfigConfirmed } from '../contract/config.ts';
+import type { ConfigChange, ConfigConfirmed, ConfigWithdrawn } from '../contract/config.ts';
 import { compareSettings, type Change } from './change.ts';
 import { configChange, confirmedEvent, undoneEvent } from './messages.ts';
-import { planChange } from './plan-change.ts';
+import type { Overlay } from './overlay.ts';
+import { applyPatch, planChange } from './plan-change.ts';
 import { computeConfigDigest } from './redact.ts';
+import type { Settings } from './schema.ts';
 import type { SettingsInForce } from './settings-in-force.ts';
 import { Trial, type UndoReason } from './trial.ts';
 
@@ -70,6 +72,17 @@ export class RemoteChanges {
     return { answer: configChange({ trial, withinS }, change, onConfirm), begin: () => this.#begin(trial) };
   }
 
+  /** The overlay of the settings in force: that on trial, or the saved one. */
+  get overlayInForce(): Overlay {
+    return this.#trial?.hasBegun ? this.#trial.overlay : this.#inForce.local.saved.overlay;
+  }
+
+  /** The settings that a patch of the settings in force gives. Throws `config_locked` and `config_invalid`. */
+  preview(patch: unknown): Settings {
+    const { local, settings } = this.#inForce;
+    return applyPatch(patch, settings, this.overlayInForce, local).settings;
+  }
+
   /**
    * Makes the change on trial permanent. `id` null: any trial. Throws `config_trial_unknown` without a trial or for another
    * id, `config_busy` while the change is not in force, `store_failed`.
@@ -80,8 +93,7 @@ export class RemoteChanges {
     // The sender repeats the command because it lost the answer.
     if (id !== null && id === saved.trial && trial?.id !== id)
       return { trial: id, changed: [], config_digest: computeConfigDigest(this.#inForce.settings) };
-    if (!trial || (id !== null && id !== trial.id))
-      throw new AgentError('config_trial_unknown', 'there is no such change on trial');
+    if (!trial || (id !== null && id !== trial.id)) throw unknownTrial();
     if (!trial.isConfirmable(this.#inForce.isConnected())) throw busy('the change is not in force yet');
     const confirmed = { overlay: trial.overlay, trial: trial.id };
     files.confirm(confirmed);
@@ -93,6 +105,22 @@ export class RemoteChanges {
     if (onConfirm.keys.length > 0) void this.apply(onConfirm);
     const config_digest = computeConfigDigest(this.#inForce.settings);
     return { trial: trial.id, changed: [...trial.keys], config_digest };
+  }
+
+  /**
+   * Undoes a change on trial on request. `id` null: any trial. `begin` makes the parts apply the former settings. Throws
+   * `config_trial_unknown` without a trial or for another id.
+   */
+  withdraw(id: string | null): { readonly answer: ConfigWithdrawn; readonly begin: () => void } {
+    const trial = this.#trial;
+    if (!trial || (id !== null && id !== trial.id)) throw unknownTrial();
+    const config_digest = computeConfigDigest(trial.change.from);
+    return {
+      answer: { trial: trial.id, changed: [...trial.keys], config_digest },
+      begin: () => {
+        if (this.#trial === trial) this.undo('withdrawn');
+      },
+    };
   }
 
   /** Makes the parts apply a change. Undoes a trial that they cannot apply. */
@@ -164,5 +192,8 @@ export class RemoteChanges {
     }
   }
 }
+
+const unknownTrial = (): AgentError =>
+  new AgentError('config_trial_unknown', 'there is no such change on trial');
 
 const busy = (message: string): AgentError => new AgentError('config_busy', message);

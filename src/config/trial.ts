@@ -2,7 +2,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Change } from './change.ts';
 import type { Overlay } from './overlay.ts';
 
-export type UndoReason = 'not_confirmed' | 'broker_lost' | 'start_failed' | 'not_applied' | 'interrupted';
+export type UndoReason =
+  'not_confirmed' | 'broker_lost' | 'start_failed' | 'not_applied' | 'withdrawn' | 'interrupted';
 
 export interface TrialOptions {
   readonly id: string;

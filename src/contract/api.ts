@@ -1,17 +1,20 @@
 import type { AgentInstallArgs, AgentUpdate, AgentUpdateResult, AgentVersions } from './agent-update.ts';
 import type { AnalysisOptions, AnalysisResult, UploadReservation } from './analysis.ts';
 import type { CalibrationSummary, CapturedObservation, Observation } from './observation.ts';
+import type { CameraTestResult } from './camera-test.ts';
 import type { BackfillResult } from './command-results.ts';
 import type {
   ConfigChange,
   ConfigConfirmed,
   ConfigDropped,
   ConfigView,
+  ConfigWithdrawn,
   Deferred,
   LogLevelChange,
   LogLevelName,
   Restarting,
 } from './config.ts';
+import type { DoctorReport } from './doctor.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { EventPage, FramePage, LabelQueue, Series } from './history.ts';
 import type { Health } from './health.ts';
@@ -197,6 +200,15 @@ export interface AgentApi {
    * when the change is not in force after some seconds.
    */
   confirmConfig(trial: string | null, signal: AbortSignal): Promise<ConfigConfirmed>;
+  /** Undoes a change on trial now; null is any. Throws `config_trial_unknown`. */
+  withdrawConfig(trial: string | null): Deferred<ConfigWithdrawn>;
+  /**
+   * Takes one frame with settings of a camera that are not saved. Rejects with `config_locked`, `config_invalid`,
+   * `capture_busy`, and when the signal aborts.
+   */
+  testCamera(camera: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<CameraTestResult>;
+  /** Checks the device and the agent. Rejects when the signal aborts. */
+  examine(signal: AbortSignal): Promise<DoctorReport>;
   /**
    * Removes settings of remote commands: those of one key, or all for null. Throws `request_invalid` when there are none,
    * `config_invalid` or `config_locked` when the rest cannot be used alone, `store_failed`.

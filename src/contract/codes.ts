@@ -344,6 +344,7 @@ export const EVENT_CODES = {
     'the changed configuration could not be applied',
     'correct the change as the message says',
   ),
+  config_withdrawn: text('the change of the configuration was undone on request', NOTHING_TO_DO),
   config_interrupted: text(
     'the agent stopped or restarted before the change was confirmed',
     'send the change again',

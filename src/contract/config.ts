@@ -5,6 +5,8 @@ const Keys = Type.Array(Type.String(), {
   description: 'dotted keys; keys of a camera contain its id: cameras.north.schedule',
 });
 
+const Mask = Type.Array(Type.Array(Type.Number(), { minItems: 2, maxItems: 2 }));
+
 /** A change that is undone automatically unless it is confirmed. */
 export const ConfigTrial = Type.Object(
   {
@@ -28,6 +30,17 @@ export const ConfigView = Type.Object(
     config_digest: Type.String({ description: 'as in info' }),
     trial: Nullable(ConfigTrial),
     local_keys: Type.Array(Type.String(), { description: 'keys that only the local configuration may set' }),
+    local_cameras: Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'ids of the cameras of the local configuration: remote commands change them, but cannot remove them',
+      }),
+    ),
+    local_masks: Type.Optional(
+      Type.Record(Type.String(), Type.Array(Mask), {
+        description: 'by camera: the privacy masks that remote commands cannot remove',
+      }),
+    ),
   },
   closed,
 );
@@ -59,6 +72,17 @@ export const ConfigConfirmed = Type.Object(
   closed,
 );
 export type ConfigConfirmed = Static<typeof ConfigConfirmed>;
+
+/** The result of `DELETE /api/v1/config/trial`. It is sent before changes that interrupt the connection begin. */
+export const ConfigWithdrawn = Type.Object(
+  {
+    trial: Type.String(),
+    changed: { ...Keys, description: 'keys that get their former values back' },
+    config_digest: Type.String({ description: 'digest of the settings without the change' }),
+  },
+  { ...closed, title: 'ConfigWithdrawn' },
+);
+export type ConfigWithdrawn = Static<typeof ConfigWithdrawn>;
 
 /** The result of `DELETE /api/v1/config/remote`. */
 export const ConfigDropped = Type.Object(

@@ -9,15 +9,15 @@ import type { Configuration } from '../config/configuration.ts';
 import { labelledHeight } from '../calibration/reading.ts';
 import type { AgentApi, LabelInput } from '../contract/api.ts';
 import type { LastStop } from '../contract/diagnostics.ts';
-import type { CameraView, LinkView } from '../contract/openapi/views.ts';
-import type { CalibrationSummary, Failure, Observation } from '../contract/observation.ts';
+import type { CalibrationSummary, Observation } from '../contract/observation.ts';
 import type { SeaStatePicture, SeaStateRecord } from '../contract/sea-state.ts';
 import type { Heartbeat } from '../health/heartbeat.ts';
+import type { TimeSync } from '../health/time-sync.ts';
 import type { Liveness } from '../health/liveness.ts';
 import type { ModelLifecycle } from '../model/lifecycle.ts';
 import type { Updates } from '../update/updates.ts';
 import type { StatePublisher } from '../mqtt/state-publisher.ts';
-import type { Link, LinkStats } from '../mqtt/types.ts';
+import type { Link } from '../mqtt/types.ts';
 import type { CameraRunner } from '../observation/camera-runner.ts';
 import type { CameraSet } from '../observation/cameras.ts';
 import type { LabelledImages } from '../observation/labelled-images.ts';
@@ -27,10 +27,13 @@ import type { ModelServer } from '../serving/model-server.ts';
 import type { Store } from '../store/store.ts';
 import type { AgentState } from './agent-types.ts';
 import { queueAgain } from './backfill.ts';
+import type { CameraTest } from './camera-test.ts';
+import { AgentDoctor } from './doctor/agent-doctor.ts';
 import { buildDiagnostics } from './diagnostics.ts';
 import { createHistoryApi } from './history.ts';
 import type { AgentInfo } from './info.ts';
 import { outboxView } from './outbox-view.ts';
+import { cameraView, failureView, linkView } from './views.ts';
 
 /** Takes clips of the cameras, and keeps their pictures. */
 export interface SeaStateClips {
@@ -58,6 +61,8 @@ export interface AgentApiParts {
   readonly waterLevel: Pick<WaterLevel, 'set' | 'levelAt'>;
   readonly images: Pick<LabelledImages, 'list' | 'readOwn'>;
   readonly clips?: SeaStateClips;
+  readonly cameraTest: Pick<CameraTest, 'run'>;
+  readonly time: Pick<TimeSync, 'state'>;
   readonly server: ModelServer;
   readonly analysis: Analysis;
   readonly models: ModelLifecycle;
@@ -89,6 +94,7 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     throw new AgentError('calibration_invalid', 'the active model gives no embedding to calibrate on');
   };
 
+  const doctor = new AgentDoctor({ ...parts, link: () => linkView(parts.link.stats()) });
   const missingParts = (): string[] => [
     ...(server.stats().ready ? [] : ['model']),
     ...(store.isWritable() ? [] : ['store']),
@@ -221,6 +227,9 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     getConfig: () => configuration.view(),
     setConfig: (patch, withinS) => configuration.set(patch, withinS),
     confirmConfig: (trial, signal) => configuration.confirmWhenInForce(trial, signal),
+    withdrawConfig: (trial) => configuration.withdraw(trial),
+    testCamera: (camera, signal) => parts.cameraTest.run(camera, signal),
+    examine: (signal) => doctor.examine(signal),
     dropConfig: (key) => configuration.drop(key),
     restart: () => configuration.restart(),
     setTide: (setting) => parts.waterLevel.set(setting),
@@ -250,37 +259,6 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
         log: parts.recentLog?.entries() ?? [],
         maxBytes,
       }),
-  };
-}
-
-function linkView(stats: LinkStats): LinkView {
-  const { broker, connectedSinceMs, protocolVersion, faults = [], failure = null } = stats;
-  return {
-    broker,
-    connected_since: connectedSinceMs === null ? null : isoTime(connectedSinceMs),
-    protocol_version: protocolVersion,
-    faults: [...faults],
-    failure: failure && failureView(failure),
-  };
-}
-
-function failureView({ code, message, context, hint }: AgentError): Failure {
-  const reason = context['reason'];
-  return { code, message: typeof reason === 'string' ? `${message} (${reason})` : message, hint };
-}
-
-function cameraView(camera: CameraRunner, seaState: SeaStateRecord | null): CameraView {
-  const nextRunAtMs = camera.schedule.nextRunAtMs();
-  return {
-    id: camera.id,
-    kind: camera.settings.kind,
-    schedule: camera.schedule.description,
-    state: camera.state(),
-    next_run_at: nextRunAtMs === null ? null : isoTime(nextRunAtMs),
-    latest: camera.latest,
-    sea_state: seaState,
-    calibration: camera.calibrationSummary(),
-    failure: camera.failure && failureView(camera.failure),
   };
 }
 

@@ -17,6 +17,7 @@ import type { RequestMetrics } from './route.ts';
 import { agentRoutes } from './routes/agent.ts';
 import { analyzeRoutes } from './routes/analyze.ts';
 import { cameraRoutes, labelRoutes } from './routes/cameras.ts';
+import { configRoutes } from './routes/config.ts';
 import { healthRoutes } from './routes/health.ts';
 import { historyRoutes } from './routes/history.ts';
 import { modelRoutes } from './routes/models.ts';
@@ -42,7 +43,7 @@ export interface HttpAddress {
 }
 
 const ROUTES = [
-  ...[rootRoutes, healthRoutes, modelRoutes, agentRoutes],
+  ...[rootRoutes, healthRoutes, modelRoutes, agentRoutes, configRoutes],
   ...[cameraRoutes, seaStateRoutes, labelRoutes, historyRoutes, docsRoutes],
 ];
 

@@ -273,6 +273,11 @@ export class CameraRunner {
     return this.#deps.clips ?? null;
   }
 
+  /** The open camera: captures of others share its connection. */
+  get camera(): Camera {
+    return this.#deps.camera;
+  }
+
   get schedule(): Schedule {
     return this.#deps.schedule;
   }

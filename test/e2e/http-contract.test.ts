@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
-import type { TestServer } from '../fixtures/camera-server.ts';
+import { httpServer, type TestServer } from '../fixtures/camera-server.ts';
 import { commandsBelow } from '../fixtures/documents.ts';
 import { sendRequest } from '../fixtures/http-server.ts';
 import { Documented, openApi } from '../fixtures/openapi.ts';
@@ -120,6 +120,8 @@ describe('HTTP API of a running agent', () => {
       '/api/v1/cameras',
       '/api/v1/cameras/sea/latest.jpg?annotate&max_width_px=320',
       '/api/v1/cameras/sea/labels',
+      '/api/v1/config',
+      '/api/v1/info',
       '/api/v1/observations?camera=sea&status=measured&limit=2',
       '/api/v1/observations.csv?camera=sea&limit=2',
       '/api/v1/cameras/sea/series?points=10',
@@ -246,6 +248,90 @@ describe('HTTP API of a running agent', () => {
     await request(400, 'POST', '/api/v1/models/install', asJson({ name: '../gauge', version: '9.9.9' }));
     await request(409, 'POST', '/api/v1/models/abort');
     await request(409, 'POST', '/api/v1/models/rollback');
+  });
+
+  it('tests a camera without saving it, shows its frame or the remedy, and no text of another service', async () => {
+    const test = async (camera: object) =>
+      (await request(200, 'POST', '/api/v1/cameras/test', asJson({ camera }))).json();
+    const secret = await httpServer((_request, response) => response.end('the key is swordfish'));
+    onTestFinished(() => secret.stop());
+    const good = await test({ id: 'pier', kind: 'http', url: `${sea.url}/pier.jpg` });
+    expect(good).toMatchObject({ ok: true, problem: null });
+    expect(good['image']).toMatch(/^data:image\/jpeg;base64,\/9j/);
+    expect(Number(good['width_px'])).toBeGreaterThan(100);
+    expect(await test({ id: 'sea' })).toMatchObject({ ok: true });
+    const login = { username: 'viewer', password: 'hunter22' };
+    const bad = await test({ id: 'pier', kind: 'http', url: `${secret.url}/token=abcdef`, ...login });
+    expect(bad).toMatchObject({ ok: false, image: null, problem: { code: 'camera_codec' } });
+    expect(JSON.stringify(bad)).not.toMatch(/swordfish|abcdef|hunter22/);
+    const closed = await test({ id: 'pier', kind: 'rtsp', url: 'rtsp://127.0.0.1:9/1', ...login });
+    expect(closed).toMatchObject({ ok: false, problem: { code: 'camera_unreachable' } });
+    for (const local of [
+      { id: 'x', kind: 'command', command: ['id'] },
+      { id: 'x', kind: 'directory', path: '/' },
+      { id: 'sea', headers_file: '/etc/passwd' },
+    ])
+      await request(403, 'POST', '/api/v1/cameras/test', asJson({ camera: local }));
+    await request(422, 'POST', '/api/v1/cameras/test', asJson({ camera: { id: 'x', kind: 'http' } }));
+    await request(400, 'POST', '/api/v1/cameras/test', asJson({ camera: 'sea' }));
+    const { cameras } = (await request(200, 'GET', '/api/v1/cameras')).json();
+    expect((cameras as { id: string }[]).map(({ id }) => id)).toEqual(['sea', 'blind']);
+    expect(await (await fetch(`${agent.url}/api/v1/config`)).json()).toMatchObject({
+      overlay: {},
+      trial: null,
+    });
+  });
+
+  it('tests one camera at a time', async () => {
+    const held = Promise.withResolvers<undefined>();
+    const slow = await httpServer(() => held.resolve(undefined));
+    onTestFinished(() => slow.stop());
+    const ask = { id: 'pier', kind: 'http', url: `${slow.url}/1.jpg`, timeoutS: 2 };
+    const first = request(200, 'POST', '/api/v1/cameras/test', asJson({ camera: ask }));
+    await held.promise;
+    await request(503, 'POST', '/api/v1/cameras/test', asJson({ camera: ask }));
+    expect((await first).json()).toMatchObject({ ok: false, problem: { code: 'camera_timeout' } });
+    await request(200, 'POST', '/api/v1/cameras/test', asJson({ camera: { id: 'sea' } }));
+  });
+
+  it('examines itself, and names the remedy of each fault', async () => {
+    const report = (await request(200, 'GET', '/api/v1/doctor')).json();
+    const checks = report['checks'] as { check: string; state: string; mend: string | null }[];
+    expect(checks).toContainEqual(expect.objectContaining({ check: 'camera sea', state: 'ok', mend: null }));
+    const blind = checks.find(({ check }) => check === 'camera blind');
+    expect(blind).toMatchObject({ state: 'fail', mend: expect.stringMatching(/\w/) as string });
+    expect(report['ok']).toBe(false);
+    for (const { state, mend } of checks) expect(mend === null).toBe(state === 'ok');
+  });
+
+  it('changes settings on trial, and keeps or undoes them', async () => {
+    const path = '/api/v1/config';
+    const patch = async (level: string) =>
+      (await request(200, 'PATCH', path, asJson({ patch: { logLevel: level } }))).json();
+    const level = async () =>
+      ((await request(200, 'GET', path)).json()['settings'] as { logLevel: string }).logLevel;
+    const first = await patch('warn');
+    expect(first).toMatchObject({ changed: ['logLevel'], live: ['logLevel'], confirm_within_s: 120 });
+    await expect.poll(level).toBe('warn');
+    await request(409, 'PATCH', path, asJson({ patch: { logLevel: 'debug' } }));
+    await request(409, 'POST', `${path}/confirm`, asJson({ trial: 'another' }));
+    await request(409, 'DELETE', `${path}/trial?trial=another`);
+    const withdrawn = await request(200, 'DELETE', `${path}/trial?trial=${String(first['trial'])}`);
+    expect(withdrawn.json()).toMatchObject({ changed: ['logLevel'] });
+    await expect.poll(level).toBe('info');
+    await request(409, 'DELETE', `${path}/trial`);
+    const second = await patch('error');
+    await request(200, 'POST', `${path}/confirm`, asJson({ trial: second['trial'] }));
+    expect((await request(200, 'GET', path)).json()).toMatchObject({
+      overlay: { logLevel: 'error' },
+      trial: null,
+      local_cameras: ['sea', 'blind'],
+    });
+    await request(200, 'DELETE', `${path}/remote`);
+    await expect.poll(level).toBe('info');
+    await request(403, 'PATCH', path, asJson({ patch: { http: { token: 'mine' } } }));
+    await request(422, 'PATCH', path, asJson({ patch: { logLevel: 'loud' } }));
+    await request(400, 'PATCH', path, asJson({ patch: [] }));
   });
 
   it('shows the version of the agent, and refuses updates without an updater', async () => {

@@ -328,6 +328,28 @@ describe.concurrent('Remote configuration', { timeout: 240_000 }, () => {
     expect([...new Set(seen)].sort((a, b) => a - b)).toEqual([...new Set(seen)].map((_, index) => index + 1));
   });
 
+  it('returns to the former HTTP port when nobody confirms the new one', async () => {
+    await using site = await Site.open();
+    const port = await freePort();
+    const response = await fetch(`${site.agent.url}/api/v1/config`, {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ patch: { http: { port } }, confirm_within_s: 30 }),
+    });
+    expect(await response.json()).toMatchObject({ changed: ['http.port'], restart: ['http.port'] });
+    const answers = (url: string) =>
+      fetch(`${url}/live`, { signal: AbortSignal.timeout(2000) }).then(
+        ({ status }) => status,
+        () => null,
+      );
+    await expect.poll(() => answers(`http://127.0.0.1:${port}`), { timeout: TIMEOUT_MS }).toBe(200);
+    expect(await answers(site.agent.url)).toBeNull();
+    await expect.poll(() => answers(site.agent.url), { timeout: 2 * TIMEOUT_MS, interval: 500 }).toBe(200);
+    expect(await answers(`http://127.0.0.1:${port}`)).toBeNull();
+    await until(() => site.undoReasons().includes('not_confirmed'), 'the event', TIMEOUT_MS);
+    expect(await site.agent.json('/api/v1/config')).toMatchObject({ trial: null, overlay: {} });
+  });
+
   it('undoes a port that is in use, refuses locked and invalid settings, and shows and logs no secret', async () => {
     await using site = await Site.open();
     const portInUse = await site.command('config.set', {

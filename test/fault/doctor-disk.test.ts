@@ -3,17 +3,16 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { loadSettings } from '../../src/config/load.ts';
-import type { Finding } from '../../src/cli/doctor/finding.ts';
-import { checkDisk } from '../../src/cli/doctor/machine.ts';
-import { processTerminal } from '../../src/cli/terminal.ts';
+import type { Finding } from '../../src/control/doctor/finding.ts';
+import { checkDisk } from '../../src/control/doctor/machine.ts';
 import { canMountLoop, LoopDisk } from '../fixtures/loop-disk.ts';
 import { memoryDir } from '../fixtures/store.ts';
 
 async function check(stateDir: string): Promise<Finding[]> {
   const settings = loadSettings({ file: null, env: {}, cwd: '/', overlay: { stateDir } });
-  const terminal = processTerminal({}, new AbortController().signal);
+  const { signal } = new AbortController();
   const findings: Finding[] = [];
-  for await (const finding of checkDisk({ settings, terminal })) findings.push(finding);
+  for await (const finding of checkDisk({ settings, signal })) findings.push(finding);
   return findings;
 }
 

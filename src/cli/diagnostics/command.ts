@@ -11,7 +11,7 @@ import type { AgentOptions } from '../agent/client.ts';
 import { createLocalClient } from '../agent/local-client.ts';
 import { configFile, configWarnings } from '../config.ts';
 import { runAllChecks } from '../doctor/command.ts';
-import type { Finding } from '../doctor/finding.ts';
+import type { Finding } from '../../control/doctor/finding.ts';
 import { readAgentVersion } from '../installation.ts';
 import type { ConfigOptions } from '../options.ts';
 import { EXIT, printJson, type Terminal } from '../terminal.ts';

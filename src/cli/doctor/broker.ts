@@ -1,8 +1,8 @@
 import { systemClock } from '../../base/clock.ts';
 import { ERROR_CODES } from '../../base/errors.ts';
 import { redactAddress } from '../../base/redact.ts';
-import { DEGRADED_CODES, type CodeText } from '../../contract/codes.ts';
-import type { LinkView } from '../../contract/openapi/views.ts';
+import { DEGRADED_CODES } from '../../contract/codes.ts';
+import { codeFinding, linkFindings, versionName } from '../../control/doctor/link.ts';
 import { brokerName } from '../../mqtt/link/failures.ts';
 import type { ConnectionReport } from '../../mqtt/probe.ts';
 import { Topics } from '../../mqtt/topics.ts';
@@ -12,11 +12,11 @@ import {
   failFinding,
   okFinding,
   warnFinding,
-  type DoctorContext,
   type Finding,
-} from './finding.ts';
+} from '../../control/doctor/finding.ts';
 import { tryListen } from './network.ts';
 import { findRunningAgent, type RunningAgent } from './running-agent.ts';
+import type { DoctorContext } from './context.ts';
 
 const ANSWER_TIMEOUT_MS = 10_000;
 const ACCESS_RULES = DEGRADED_CODES.commands_refused.remedy;
@@ -31,39 +31,6 @@ export async function* checkBroker(context: DoctorContext): AsyncGenerator<Findi
   else if (agent.kind === 'silent') yield silentFinding(agent);
   else if (context.settings.mqtt.url.length === 0) yield await checkEmbedded(context);
   else yield* tryBrokers(context);
-}
-
-function* linkFindings(link: LinkView): Generator<Finding> {
-  const { broker, connected_since: since, protocol_version: version, faults, failure } = link;
-  if (since !== null)
-    yield okFinding(
-      'broker',
-      `the running agent is connected to ${broker ?? '?'} with ${versionName(version)} since ${since}`,
-    );
-  else if (failure !== null)
-    yield failFinding(
-      'broker',
-      `the running agent is not connected: ${failure.message} [${failure.code}]`,
-      failure.hint,
-    );
-  else
-    yield warnFinding(
-      'broker',
-      'the running agent is not connected yet',
-      'wait some seconds, then run `swellsight status`',
-    );
-  for (const fault of faults) yield codeFinding('the running agent reports ', fault);
-}
-
-/** A finding about a code of `degraded`. */
-function codeFinding(subject: string, fault: string): Finding {
-  const [name] = fault.split(':');
-  const known = Object.entries<CodeText>(DEGRADED_CODES).find(([code]) => code.split(':')[0] === name)?.[1];
-  return warnFinding(
-    'broker',
-    `${subject}${fault}: ${known?.meaning ?? ''}`,
-    known?.remedy ?? 'see the documents of the version of the running agent',
-  );
 }
 
 function silentFinding({ pid, reason }: Extract<RunningAgent, { kind: 'silent' }>): Finding {
@@ -196,5 +163,3 @@ function* connectionFindings(report: ConnectionReport, broker: string, topics: T
     );
   yield* found;
 }
-
-const versionName = (version: number | null): string => (version === 4 ? 'MQTT 3.1.1' : 'MQTT 5');

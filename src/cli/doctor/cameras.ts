@@ -13,9 +13,9 @@ import {
   failFinding,
   okFinding,
   warnFinding,
-  type DoctorContext,
   type Finding,
-} from './finding.ts';
+} from '../../control/doctor/finding.ts';
+import type { DoctorContext } from './context.ts';
 
 /** Captures one frame of each camera and runs the quality gate on it. */
 export async function* checkCameras({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {

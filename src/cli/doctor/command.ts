@@ -9,11 +9,10 @@ import {
   failFinding,
   okFinding,
   warnFinding,
-  type Check,
   type CheckName,
-  type DoctorContext,
   type Finding,
-} from './finding.ts';
+} from '../../control/doctor/finding.ts';
+import type { Check, DoctorContext } from './context.ts';
 
 export interface DoctorOptions extends ConfigOptions {
   readonly json?: boolean;
@@ -75,26 +74,28 @@ async function readSettings(
 }
 
 async function runChecks(context: DoctorContext, addFinding: (finding: Finding) => void): Promise<void> {
-  const machine = await import('./machine.ts');
-  const board = await import('./board.ts');
-  const { checkGpu } = await import('./gpu.ts');
+  const device = { settings: context.settings, signal: context.terminal.signal };
+  const machine = await import('../../control/doctor/machine.ts');
+  const board = await import('../../control/doctor/board.ts');
+  const { checkGpu } = await import('../../control/doctor/gpu.ts');
+  const { checkTimeZone } = await import('./time-zone.ts');
   const { checkModel } = await import('./model.ts');
   const { checkCameras } = await import('./cameras.ts');
   const { checkHttp } = await import('./network.ts');
   const { checkBroker } = await import('./broker.ts');
   const checks: readonly [name: CheckName, check: Check][] = [
     ['node', machine.checkNode],
-    ['hardware', machine.checkHardware],
+    ['hardware', () => machine.checkHardware(device)],
     ['gpu', () => checkGpu()],
-    ['memory', board.checkMemory],
-    ['power supply', board.checkPower],
-    ['disk', machine.checkDisk],
-    ['state', board.checkStorage],
-    ['journal', board.checkJournal],
+    ['memory', () => board.checkMemory(device)],
+    ['power supply', () => board.checkPower(device)],
+    ['disk', () => machine.checkDisk(device)],
+    ['state', () => board.checkStorage(device)],
+    ['journal', () => board.checkJournal(device)],
     ['clock', machine.checkClock],
-    ['hardware clock', board.checkRealTimeClock],
-    ['time zone', machine.checkTimeZone],
-    ['ffmpeg', machine.checkFfmpeg],
+    ['hardware clock', () => board.checkRealTimeClock(device)],
+    ['time zone', () => checkTimeZone(device)],
+    ['ffmpeg', () => machine.checkFfmpeg(device)],
     ['http', checkHttp],
     ['broker', checkBroker],
     ['model', checkModel],

@@ -1,9 +1,7 @@
-import type { Settings } from '../../config/schema.ts';
-import type { Hardware } from '../../vision/hardware/hardware.ts';
-import type { ProviderAttempt } from '../../vision/protocol.ts';
-import { formatCount } from '../format.ts';
 import { openCommandBundle, tryProviders } from '../open-model.ts';
-import { okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
+import { providerFindings } from '../../control/doctor/providers.ts';
+import { okFinding, warnFinding, type Finding } from '../../control/doctor/finding.ts';
+import type { DoctorContext } from './context.ts';
 
 const EXPLORE_MS = 60_000;
 
@@ -23,30 +21,5 @@ export async function* checkModel({ settings, terminal }: DoctorContext): AsyncG
     exploreMs: EXPLORE_MS,
     signal: terminal.signal,
   });
-  for (const attempt of report.attempts)
-    yield providerFinding(attempt, isExpected(attempt, settings.inference, hardware));
-}
-
-/** Whether a provider should work: the settings name it, or the hardware supports it. */
-function isExpected(
-  { provider }: ProviderAttempt,
-  { providers }: Settings['inference'],
-  { kind }: Hardware,
-): boolean {
-  const isConfigured = providers !== 'auto' && providers.includes(provider);
-  const isNvidia = kind === 'jetson' || kind === 'nvidia_x86' || kind === 'nvidia_arm64';
-  return isConfigured || (isNvidia && (provider === 'cuda' || provider === 'tensorrt'));
-}
-
-function providerFinding(
-  { provider, threads, outcome, medianMs, reason }: ProviderAttempt,
-  isExpectedToWork: boolean,
-): Finding {
-  const check = `provider ${provider}` as const;
-  const speed = medianMs === null ? '' : `, ${medianMs.toFixed(1)} ms per frame`;
-  const suffix = reason === null ? '' : `: ${reason}`;
-  const detail = `${outcome.replaceAll('_', ' ')}, ${formatCount(threads, 'thread')}${speed}${suffix}`;
-  return outcome === 'failed' && isExpectedToWork
-    ? warnFinding(check, detail, 'fix it, or remove it from inference.providers')
-    : okFinding(check, detail);
+  yield* providerFindings(report.attempts, settings.inference, hardware);
 }

@@ -1,7 +1,8 @@
 import { createServer } from 'node:net';
 import { deadlineSignal } from '../../base/deadline.ts';
 import { localUrl } from '../agent/local-client.ts';
-import { failFinding, okFinding, type DoctorContext, type Finding } from './finding.ts';
+import { failFinding, okFinding, type Finding } from '../../control/doctor/finding.ts';
+import type { DoctorContext } from './context.ts';
 
 const AGENT_TIMEOUT_MS = 5000;
 

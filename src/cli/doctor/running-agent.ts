@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { AgentStatus, LinkView } from '../../contract/openapi/views.ts';
 import { createLocalClient, localUrl } from '../agent/local-client.ts';
-import type { DoctorContext } from './finding.ts';
+import type { DoctorContext } from './context.ts';
 
 const TIMEOUT_S = 10;
 

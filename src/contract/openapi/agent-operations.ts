@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox';
 import { AgentInstallArgs, AgentUpdate, AgentVersions } from '../agent-update.ts';
-import { ConfigDropped } from '../config.ts';
 import { closed } from '../schema-parts.ts';
 import { jsonAnswer, type Operation } from './operation.ts';
 
@@ -50,27 +49,5 @@ export const AGENT_OPERATIONS = {
     summary: 'Starts the return to the former version of the agent, without network.',
     answers: [jsonAnswer(202, 'The return has started; the agent restarts.', UpdateBegun)],
     errors: ['update_unavailable', 'update_busy', 'update_no_previous', 'store_failed'],
-  },
-  configDrop: {
-    method: 'DELETE',
-    path: '/api/v1/config/remote',
-    tag: 'agent',
-    summary: 'Removes settings of remote commands, so that file and environment apply again.',
-    description:
-      'Undoes a change on trial. The parts that the change concerns apply it, or all parts restart.',
-    query: Type.Object(
-      {
-        key: Type.Optional(
-          Type.String({
-            minLength: 1,
-            maxLength: 200,
-            description: 'a key, a group, or `cameras.ID`; without it, all settings of remote commands',
-          }),
-        ),
-      },
-      closed,
-    ),
-    answers: [jsonAnswer(200, 'The settings are removed.', ConfigDropped)],
-    errors: ['config_invalid', 'config_locked', 'store_failed'],
   },
 } as const satisfies Record<string, Operation>;

@@ -5,6 +5,7 @@ import { Codes, openForAdditions } from '../schema-parts.ts';
 import { AGENT_OPERATIONS } from './agent-operations.ts';
 import { ANALYSIS_OPERATIONS } from './analysis-operations.ts';
 import { CAMERA_OPERATIONS } from './camera-operations.ts';
+import { CONFIG_OPERATIONS } from './config-operations.ts';
 import { HEALTH_OPERATIONS, PAGE_OPERATIONS } from './health-operations.ts';
 import { FEED, HISTORY_OPERATIONS } from './history-operations.ts';
 import { MODEL_OPERATIONS } from './model-operations.ts';
@@ -22,6 +23,7 @@ export const OPERATIONS = {
   ...SEA_STATE_OPERATIONS,
   ...MODEL_OPERATIONS,
   ...AGENT_OPERATIONS,
+  ...CONFIG_OPERATIONS,
   ...HEALTH_OPERATIONS,
   ...PAGE_OPERATIONS,
 } as const satisfies Record<string, Operation>;
@@ -38,7 +40,8 @@ const TAGS: Readonly<Record<Operation['tag'], string>> = {
   cameras: 'The cameras of the device.',
   calibration: 'Labels, and the calibration that is computed from them.',
   models: 'The active model, installs and rollbacks.',
-  agent: 'The versions of the agent itself, and its configuration.',
+  agent: 'The versions of the agent itself.',
+  configuration: 'The settings of the device, and what is wrong with it.',
   health: 'Health, status and metrics of the agent.',
   pages: 'The OpenAPI document and HTML pages.',
 };

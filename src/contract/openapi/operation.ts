@@ -2,9 +2,17 @@ import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox
 import type { ErrorCode } from '../../base/errors.ts';
 import { Id, StringEnum, closed } from '../schema-parts.ts';
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Tag =
-  'analysis' | 'observations' | 'cameras' | 'calibration' | 'models' | 'agent' | 'health' | 'pages';
+  | 'analysis'
+  | 'observations'
+  | 'cameras'
+  | 'calibration'
+  | 'configuration'
+  | 'models'
+  | 'agent'
+  | 'health'
+  | 'pages';
 
 /** A successful response of an operation. */
 export interface Answer {

@@ -79,6 +79,13 @@ export const LogLines = Type.Object(
   { ...closed, title: 'LogLines' },
 );
 
+const Corners = Type.Array(
+  Type.Array(Type.Number({ minimum: 0, maximum: 1 }), { minItems: 2, maxItems: 2 }),
+  {
+    description: 'points [x, y], 0..1 of the frame from its top left',
+  },
+);
+
 export const CameraView = Type.Object(
   {
     id: Type.String(),
@@ -93,6 +100,20 @@ export const CameraView = Type.Object(
       ...Nullable(Failure),
       description: 'why the newest observation has no frames, or fewer than wanted; null when it has all',
     }),
+    truth: Type.Optional({
+      ...Nullable(
+        Type.Object({ height_m: Type.Number({ minimum: 0 }), period_s: Type.Number({ minimum: 0 }) }, closed),
+      ),
+      description: 'the sea of the newest frame of a simulated camera; null for others',
+    }),
+    time_zone: Type.Optional(Type.String({ description: 'IANA name of the zone of the schedule' })),
+    location: Type.Optional(Nullable(Type.Object({ lat: Type.Number(), lon: Type.Number() }, closed))),
+    units: Type.Optional(StringEnum(['metric', 'imperial'])),
+    roi: Type.Optional({ ...Nullable(Corners), description: 'the region that the model sees; null: all' }),
+    privacy_masks: Type.Optional(Type.Array(Corners)),
+    shore_lines: Type.Optional(
+      Type.Array(Corners, { description: '`seaState.lines`: each from the sea to the shore' }),
+    ),
   },
   { ...closed, title: 'Camera' },
 );

@@ -1,9 +1,9 @@
 import { AGENT_OPERATIONS } from '../../contract/openapi/agent-operations.ts';
 import { addRoute, type Routes } from '../route.ts';
 
-/** The versions of the agent, requests that change the running one, and its configuration. */
+/** The versions of the agent, and requests that change the running one. */
 export const agentRoutes: Routes = (app, { api }) => {
-  const { agentVersions, agentInstall, agentRollback, configDrop } = AGENT_OPERATIONS;
+  const { agentVersions, agentInstall, agentRollback } = AGENT_OPERATIONS;
   addRoute(app, agentVersions, () => api.listAgentVersions());
   // Both answers are sent when the request is stored: the agent restarts before the update ends.
   addRoute(app, agentInstall, ({ body }) => {
@@ -17,5 +17,4 @@ export const agentRoutes: Routes = (app, { api }) => {
     ends.catch(() => undefined);
     return { update };
   });
-  addRoute(app, configDrop, ({ query }) => api.dropConfig(query.key ?? null));
 };

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { checkBroker } from '../../../src/cli/doctor/broker.ts';
-import type { Finding } from '../../../src/cli/doctor/finding.ts';
+import type { Finding } from '../../../src/control/doctor/finding.ts';
 import { processTerminal } from '../../../src/cli/terminal.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { RunningAgent } from '../../fixtures/agent.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnalyzedFile } from '../../../src/cli/analyze-files.ts';
-import type { Finding } from '../../../src/cli/doctor/finding.ts';
+import type { Finding } from '../../../src/control/doctor/finding.ts';
 import { bundleDir } from '../../fixtures/bundles.ts';
 import { httpServer, tcpServer } from '../../fixtures/camera-server.ts';
 import { runCli } from '../../fixtures/cli.ts';

@@ -126,7 +126,7 @@ describe('headers of a camera', () => {
     const headers = { 'X-API-Key': MARKER, Cookie: `a=1; session=${MARKER}2` };
     const settings = load({ headers });
     const overlay = { cameras: [{ id: 'a', headers }] };
-    const view = configView({ settings, overlay, trial: null, connected: true });
+    const view = configView({ settings, overlay, trial: null, connected: true, local: settings });
     expect(JSON.stringify([view, redactOverlay(overlay)])).not.toContain(MARKER);
     expect(view.settings).toMatchObject({ cameras: [{ headers: { 'X-API-Key': '***', Cookie: '***' } }] });
     expect(createRedact(settings)(`got ${MARKER} and ${MARKER}2`)).toBe('got *** and ***');

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { Configuration } from '../../../src/config/configuration.ts';
 import { computeConfigDigest } from '../../../src/config/redact.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import {
@@ -206,6 +207,71 @@ describe('the broker during a trial', () => {
     device.host.link = false;
     await device.clock.pass(21_000);
     expect(device.host.events[0]?.context['reason']).toBe('broker_lost');
+  });
+});
+
+describe('a change that somebody withdraws', () => {
+  it('is undone after the answer, with an event, and only by its id', async () => {
+    const configuration = device.start();
+    expect(thrownCode(() => configuration.withdraw(null))).toBe('config_trial_unknown');
+    const before = computeConfigDigest(configuration.settings);
+    const id = await device.applyPatch(configuration, FASTER);
+    expect(thrownCode(() => configuration.withdraw('another'))).toBe('config_trial_unknown');
+    const { answer, begin } = configuration.withdraw(id);
+    expect(answer).toEqual({ trial: id, changed: ['cameras.north.schedule'], config_digest: before });
+    expect(everyS(configuration.settings)).toBe(20);
+    begin();
+    begin();
+    await device.clock.pass(0);
+    expect(computeConfigDigest(configuration.settings)).toBe(before);
+    expect(device.host.events).toEqual([
+      expect.objectContaining({ type: 'config_undone', code: 'config_withdrawn' }),
+    ]);
+    expect(thrownCode(() => configuration.withdraw(id))).toBe('config_trial_unknown');
+  });
+
+  it('stays if it is confirmed before the answer is delivered', async () => {
+    const configuration = device.start();
+    const id = await device.applyPatch(configuration, FASTER);
+    const { begin } = configuration.withdraw(id);
+    configuration.confirm(id);
+    begin();
+    await device.clock.pass(5000);
+    expect(everyS(configuration.settings)).toBe(20);
+  });
+});
+
+describe('a preview', () => {
+  const previewOf = (configuration: Configuration, camera: object) =>
+    configuration.preview({ cameras: [camera] }).cameras.find(({ id }) => id === 'north');
+
+  it('has the present secrets, changes nothing, and follows the change on trial', async () => {
+    const configuration = device.start();
+    const { cameras } = configuration.view().settings as { cameras: { id: string; url: string }[] };
+    const shown = cameras.find(({ id }) => id === 'north')?.url;
+    const seen = previewOf(configuration, { id: 'north', url: shown, password: '***', timeoutS: 3 });
+    expect(seen).toMatchObject({ url: 'http://cam.example/1.jpg', password: 'hunter2', timeoutS: 3 });
+    expect([device.host.changes, configuration.view().trial]).toEqual([[], null]);
+    await device.applyPatch(configuration, FASTER);
+    expect(previewOf(configuration, { id: 'north' })?.schedule.everyS).toBe(20);
+  });
+
+  it('loses the login with another address, and refuses what remote commands may not set', () => {
+    const configuration = device.start();
+    const elsewhere = previewOf(configuration, { id: 'north', url: 'http://evil.example/1.jpg' });
+    expect(elsewhere).toMatchObject({ username: null, password: null });
+    for (const locked of [
+      { id: 'x', kind: 'command', command: ['id'] },
+      { id: 'x', kind: 'video', path: '/etc/passwd' },
+      { id: 'x', kind: 'directory', path: '/' },
+      { id: 'x', kind: 'v4l2', path: '/dev/video0' },
+      { id: 'north', headers_file: '/etc/passwd' },
+      { id: 'north', password_file: '/etc/passwd' },
+      { id: 'north', tls: { ca: '/etc/passwd' } },
+    ])
+      expect(thrownCode(() => previewOf(configuration, locked))).toBe('config_locked');
+    for (const invalid of [{}, { id: 'x' }, { id: 7 }, { id: 'x', kind: 'http' }, { id: 'x', nonsense: 1 }])
+      expect(thrownCode(() => previewOf(configuration, invalid))).toBe('config_invalid');
   });
 });
 

@@ -304,3 +304,19 @@ describe('the work that remote commands plan', () => {
     expect(set(configuration, camera(2, 1))).toBe('config_invalid');
   });
 });
+
+it('a preview has the local masks, and what a mask forbids cannot be previewed', () => {
+  const configuration = start();
+  const preview = (camera: object) => configuration.preview({ cameras: [camera] }).cameras;
+  expect(preview({ id: 'north', privacyMasks: [] })[0]?.privacyMasks).toEqual([triangle(0)]);
+  expect(configuration.view()).toMatchObject({
+    local_cameras: ['north', 'pier', 'open'],
+    local_masks: { north: [triangle(0)], pier: [triangle(0.3)], open: [] },
+  });
+  const spies = [
+    { id: 'spy', kind: 'http', url: 'http://cam.example/other.jpg' },
+    { id: 'north', url: 'http://nvr.example/2.jpg' },
+    { id: 'open', headers: { 'X-View': '2' } },
+  ];
+  for (const spy of spies) expect(thrownCode(() => preview(spy))).toMatch(/^config_(locked|invalid)$/);
+});

@@ -7,12 +7,12 @@ import {
   checkPower,
   checkRealTimeClock,
   checkStorage,
-} from '../../../../src/cli/doctor/board.ts';
-import type { DoctorContext, Finding } from '../../../../src/cli/doctor/finding.ts';
+} from '../../../../src/control/doctor/board.ts';
+import type { CheckContext, Finding } from '../../../../src/control/doctor/finding.ts';
 import { boardTree, RECORDED_BOARDS } from '../../../fixtures/boards/board-tree.ts';
 import { makeFileTree } from '../../../fixtures/file-tree.ts';
 
-const context = { settings: { stateDir: '/var/lib/swellsight-test' } } as DoctorContext;
+const context = { settings: { stateDir: '/var/lib/swellsight-test' } } as CheckContext;
 
 let tree: ReturnType<typeof makeFileTree>;
 beforeEach(() => {
@@ -21,7 +21,7 @@ beforeEach(() => {
 
 /** The findings, each as `state check: detail -> remedy`. */
 async function findings(
-  check: (context: DoctorContext, root?: string) => AsyncIterable<Finding>,
+  check: (context: CheckContext, root?: string) => AsyncIterable<Finding>,
   root = tree.path,
 ): Promise<string[]> {
   const lines: string[] = [];
@@ -95,8 +95,8 @@ describe('checkStorage', () => {
     tree.write('proc/self/mountinfo', '24 1 8:1 / / rw - ext4 /dev/sda1 rw\n');
     tree.write('state/file', '');
     const stateDir = join(tree.path, 'state');
-    const check = (_: DoctorContext, root?: string) =>
-      checkStorage({ settings: { stateDir } } as DoctorContext, root);
+    const check = (_: CheckContext, root?: string) =>
+      checkStorage({ settings: { stateDir } } as CheckContext, root);
     chmodSync(stateDir, mode);
     expect(await findings(check)).toEqual([
       `warn state: other users of this machine can ${verb} ${stateDir} (mode ${digits}) -> run: chmod o= ${stateDir}`,

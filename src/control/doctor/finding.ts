@@ -1,6 +1,5 @@
 import { asAgentError } from '../../base/errors.ts';
 import type { Settings } from '../../config/schema.ts';
-import type { Terminal } from '../terminal.ts';
 
 /** All names in the report; `ID` stands for the name of a part, as in `camera north`. docs/doctor.md has the same list. */
 export const CHECK_NAMES = [
@@ -42,13 +41,10 @@ export interface Finding {
   readonly mend: string | null;
 }
 
-export interface DoctorContext {
+export interface CheckContext {
   readonly settings: Settings;
-  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
 }
-
-/** Checks one part. An error that it throws becomes a finding. */
-export type Check = (context: DoctorContext) => Iterable<Finding> | AsyncIterable<Finding>;
 
 export const okFinding = (check: CheckName, detail: string): Finding => ({
   check,

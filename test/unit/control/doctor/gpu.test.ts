@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkGpu } from '../../../../src/cli/doctor/gpu.ts';
+import { checkGpu } from '../../../../src/control/doctor/gpu.ts';
 import { GPU_RUNTIME_FILES } from '../../../../src/vision/providers/runtime-files.ts';
 import { makeFileTree } from '../../../fixtures/file-tree.ts';
 

@@ -6,9 +6,9 @@ import { deadlineSignal } from '../../base/deadline.ts';
 import { createDirectory } from '../../base/create-directory.ts';
 import { errorCode } from '../../base/disk-errors.ts';
 import { asAgentError } from '../../base/errors.ts';
-import { systemTimeZone } from '../../base/time-zone.ts';
-import { nextSlots } from '../config.ts';
-import { failFinding, okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
+import type { ClockState } from '../../health/types.ts';
+import type { Hardware } from '../../vision/hardware/hardware.ts';
+import { failFinding, okFinding, warnFinding, type CheckContext, type Finding } from './finding.ts';
 
 const FFMPEG_TIMEOUT_MS = 10_000;
 const FFMPEG_KINDS = new Set(['rtsp', 'hls', 'v4l2', 'video']);
@@ -24,9 +24,12 @@ export function* checkNode(): Generator<Finding> {
     : failFinding('node', detail, `use Node ${MIN_NODE_MAJOR} or later`);
 }
 
-export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkHardware({ signal }: CheckContext): AsyncGenerator<Finding> {
   const { probeHardware } = await import('../../vision/hardware/probe.ts');
-  const hardware = await probeHardware(terminal.signal);
+  yield hardwareFinding(await probeHardware(signal));
+}
+
+export function hardwareFinding(hardware: Hardware): Finding {
   const { kind, board, model, cpu, cores, memoryMb, accelerators, pageSizeBytes } = hardware;
   const parts = [
     model,
@@ -41,7 +44,7 @@ export async function* checkHardware({ terminal }: DoctorContext): AsyncGenerato
     pageSizeBytes === null ? null : `pages of ${String(pageSizeBytes / 1024)} KiB`,
     ...accelerators,
   ];
-  yield okFinding('hardware', `${kind}: ${parts.filter((part) => part !== null).join(', ')}`);
+  return okFinding('hardware', `${kind}: ${parts.filter((part) => part !== null).join(', ')}`);
 }
 
 const FULL_DISK = 'free space and inodes on its disk, or set stateDir to another disk';
@@ -62,7 +65,7 @@ const DISK_REMEDIES: Readonly<Record<string, string>> = {
   EIO: 'the disk reports errors: read the kernel log (dmesg), check the card or the cable, and replace the disk',
 };
 
-export async function* checkDisk({ settings }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkDisk({ settings }: CheckContext): AsyncGenerator<Finding> {
   const { stateDir, store } = settings;
   const probe = join(stateDir, `.doctor-${String(process.pid)}`);
   // Also after a failure: a full disk may have room for the file, but not for its content.
@@ -95,9 +98,12 @@ export async function* checkClock(): AsyncGenerator<Finding> {
   const stop = new AbortController();
   await sync.start(stop.signal);
   stop.abort();
-  const { synced, offsetMs } = sync.state();
+  yield clockFinding(sync.state());
+}
+
+export function clockFinding({ synced, offsetMs }: ClockState): Finding {
   const now = new Date(systemClock.nowMs()).toISOString();
-  yield synced
+  return synced
     ? okFinding(
         'clock',
         `${now}, synchronised${offsetMs === null ? '' : `, offset ${offsetMs.toFixed(1)} ms`}`,
@@ -105,12 +111,7 @@ export async function* checkClock(): AsyncGenerator<Finding> {
     : warnFinding('clock', `${now}, not synchronised`, 'enable systemd-timesyncd or chrony');
 }
 
-export async function* checkTimeZone({ settings }: DoctorContext): AsyncGenerator<Finding> {
-  yield okFinding('time zone', systemTimeZone());
-  for (const [id, times] of await nextSlots(settings)) yield okFinding(`slots of ${id}`, times.join(', '));
-}
-
-export async function* checkFfmpeg({ settings, terminal }: DoctorContext): AsyncGenerator<Finding> {
+export async function* checkFfmpeg({ settings, signal }: CheckContext): AsyncGenerator<Finding> {
   const cameras = settings.cameras.filter(({ kind }) => FFMPEG_KINDS.has(kind)).map(({ id }) => id);
   const { runProgram } = await import('../../camera/child-program.ts');
   let fault = 'missing';
@@ -118,7 +119,7 @@ export async function* checkFfmpeg({ settings, terminal }: DoctorContext): Async
     const { stdout, stderr } = await runProgram(
       { program: 'ffmpeg', args: ['-version'], maxStdoutBytes: 65_536 },
       { clock: systemClock },
-      deadlineSignal(FFMPEG_TIMEOUT_MS, terminal.signal),
+      deadlineSignal(FFMPEG_TIMEOUT_MS, signal),
     );
     const name = /^ffmpeg version (\S+)/.exec(stdout?.toString() ?? '')?.[1];
     if (name !== undefined) {
@@ -127,7 +128,7 @@ export async function* checkFfmpeg({ settings, terminal }: DoctorContext): Async
     }
     fault = `it does not run: ${stderr.trim().split('\n').at(-1) ?? ''}`;
   } catch (thrown) {
-    terminal.signal.throwIfAborted();
+    signal.throwIfAborted();
     const { code, message } = asAgentError(thrown);
     if (code !== 'camera_program_missing') fault = `it does not answer: ${message}`;
   }

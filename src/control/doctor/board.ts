@@ -3,14 +3,14 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readUsableMemoryMb } from '../../base/free-memory.ts';
 import { readNames, readText } from '../../base/read-file.ts';
-import { okFinding, warnFinding, type DoctorContext, type Finding } from './finding.ts';
+import { okFinding, warnFinding, type CheckContext, type Finding } from './finding.ts';
 
 /** What the agent and a vision process with the shipped model need, MiB. */
 const MIN_MEMORY_MB = 256;
 const LIFE_WARNING_PCT = 80;
 
 /** Memory that the agent may use, and whether the kernel can limit it. `root` differs from `/` only in tests. */
-export async function* checkMemory(_context: DoctorContext, root = '/'): AsyncGenerator<Finding> {
+export async function* checkMemory(_context: CheckContext, root = '/'): AsyncGenerator<Finding> {
   const memoryMb = readUsableMemoryMb(root);
   yield memoryMb < MIN_MEMORY_MB
     ? warnFinding(
@@ -43,7 +43,7 @@ async function isMemoryCgroupDisabled(root: string): Promise<boolean> {
 }
 
 /** Heat and power supply at this moment. */
-export async function* checkPower(_context: DoctorContext, root = '/'): AsyncGenerator<Finding> {
+export async function* checkPower(_context: CheckContext, root = '/'): AsyncGenerator<Finding> {
   const { readPowerSignals } = await import('../../health/board/power-signals.ts');
   const { readTemperature } = await import('../../health/machine.ts');
   const [signals, temperature] = await Promise.all([readPowerSignals(root), readTemperature(root)]);
@@ -71,7 +71,7 @@ export async function* checkPower(_context: DoctorContext, root = '/'): AsyncGen
 }
 
 /** Whether the state survives a boot, and the wear of an eMMC. */
-export async function* checkStorage({ settings }: DoctorContext, root = '/'): AsyncGenerator<Finding> {
+export async function* checkStorage({ settings }: CheckContext, root = '/'): AsyncGenerator<Finding> {
   const { findVolatility } = await import('../../health/state-volume.ts');
   const { stateDir } = settings;
   const volatility = await findVolatility(stateDir, root);
@@ -105,7 +105,7 @@ export async function* checkStorage({ settings }: DoctorContext, root = '/'): As
 }
 
 /** Whether the journal of systemd survives a boot. */
-export async function* checkJournal(_context: DoctorContext, root = '/'): AsyncGenerator<Finding> {
+export async function* checkJournal(_context: CheckContext, root = '/'): AsyncGenerator<Finding> {
   if (!existsSync(join(root, 'run/systemd/system'))) return;
   const storage = await journalStorage(root);
   const isPersistent = storage === 'persistent' || existsSync(join(root, 'var/log/journal'));
@@ -136,7 +136,7 @@ async function journalStorage(root: string): Promise<string | null> {
 }
 
 /** A machine without a clock of its own has a wrong time until the network sets it. */
-export async function* checkRealTimeClock(_context: DoctorContext, root = '/'): AsyncGenerator<Finding> {
+export async function* checkRealTimeClock(_context: CheckContext, root = '/'): AsyncGenerator<Finding> {
   if (!existsSync(join(root, 'proc'))) return;
   const clocks = (await readNames(join(root, 'sys/class/rtc'))).length;
   yield clocks > 0
