@@ -154,6 +154,31 @@ const topRules = [
     from: { path: '^src/agent\\.ts$' },
     to: { path: paths(['cli', 'main']) },
   },
+  // The pages run in browsers: of the agent they know the types of what it sends.
+  ...['web', 'web/shared'].map((directory) => rule(directory, [paths(['web/shared', 'contract'])])),
+  rule('web/device', [paths(['web/device', 'web/shared', 'contract'])]),
+  // A view does not import another one.
+  ...['now', 'history', 'setup', 'agent'].map((view) =>
+    rule(`web/device/${view}`, [
+      filesIn('web/device'),
+      paths([`web/device/${view}`, 'web/shared', 'contract']),
+    ]),
+  ),
+  rule('web/fleet', [paths(['web/fleet', 'web/shared', 'contract'])]),
+  {
+    name: 'pages-import-types-of-contract',
+    comment: 'src/web imports types of src/contract, and no code: that code is for Node',
+    severity: 'error',
+    from: { path: '^src/web/' },
+    to: { path: '^src/contract/', dependencyTypesNot: ['type-only'] },
+  },
+  {
+    name: 'agent-imports-no-page',
+    comment: 'the agent serves the built files of src/web, and imports none',
+    severity: 'error',
+    from: { path: '^src/', pathNot: '^src/web/' },
+    to: { path: '^src/web/' },
+  },
   {
     name: 'no-other-files-in-src',
     comment: 'directly in src/ are main.ts and agent.ts alone',
@@ -180,8 +205,8 @@ module.exports = {
     ...subdirectoryRules,
     ...topRules,
     home('onnxruntime', '(onnxruntime-node|sharp)', '^src/(vision/|sea-state/process/figures\\.ts)'),
-    home('mqtt', '(mqtt|mqtt-packet|aedes)', '^src/mqtt/'),
     home('ws', 'ws', '^src/fleet/page-server/'),
+    home('mqtt', '(mqtt|mqtt-packet|aedes)', '^src/(mqtt|web/fleet)/'),
     home('better-sqlite3', 'better-sqlite3', '^src/store/'),
     home('fastify', '(fastify|@fastify)', '^src/http/'),
     home('node-cron', 'node-cron', '^src/base/cron-pattern\\.ts$'),
@@ -196,6 +221,7 @@ module.exports = {
     home('commander', '(commander|cli-progress|csv-parse)', '^src/cli/'),
     home('ml-matrix', 'ml-matrix', '^src/geometry/'),
     home('tides', '@neaps', '^src/geometry/'),
+    home('web-packages', '(preact|@preact|uplot)', '^src/web/'),
     home('jpeg-js', 'jpeg-js', '^src/camera/simulated/'),
   ],
   options: {

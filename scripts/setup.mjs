@@ -186,12 +186,15 @@ export function ensureBuild(node) {
   const stamp = join(root, 'dist', '.built');
   const sourcesMs = Math.max(
     newestMtimeMs(join(root, 'src')),
-    ...['tsconfig.json', 'tsconfig.build.json'].map((name) => statSync(join(root, name)).mtimeMs),
+    ...['tsconfig.json', 'tsconfig.build.json', 'scripts/build-web.mjs'].map(
+      (name) => statSync(join(root, name)).mtimeMs,
+    ),
   );
   if (existsSync(stamp) && statSync(stamp).mtimeMs > sourcesMs) return;
   print('building');
   run(node, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
   run(node, [join(root, 'scripts', 'copy-assets.mjs')]);
+  run(node, [join(root, 'scripts', 'build-web.mjs')]);
   writeFileSync(stamp, '');
 }
 

@@ -32,6 +32,13 @@ const fast: readonly StaticCheck[] = [
     ],
   },
   {
+    name: 'types of the pages',
+    command: [
+      ...nodeModule('typescript', 'bin', 'tsc'),
+      ...['-p', 'src/web', '--incremental', '--tsBuildInfoFile', '.cache/types-web.tsbuildinfo'],
+    ],
+  },
+  {
     name: 'boundaries',
     command: [
       ...nodeModule('dependency-cruiser', 'bin', 'dependency-cruiser.mjs'),

@@ -16,7 +16,7 @@ const filesUnder = (directory: string, extension: string): readonly string[] =>
     .filter((path) => path.endsWith(extension))
     .sort();
 
-const sources = filesUnder('src', '.ts').map((path) => ({
+const sources = [...filesUnder('src', '.ts'), ...filesUnder('src', '.tsx')].map((path) => ({
   path,
   text: readFileSync(join(ROOT, 'src', path), 'utf8'),
 }));

@@ -76,6 +76,7 @@ function compile(source: string, modules: string): void {
   };
   run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--sourceMap', 'false');
   run('scripts/copy-assets.mjs');
+  run('scripts/build-web.mjs');
   rmSync(join(source, 'node_modules'));
 }
 

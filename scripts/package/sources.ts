@@ -26,6 +26,7 @@ const PATHS = [
   'docs/generated/openapi.json',
   'scripts/install.sh',
   'scripts/copy-assets.mjs',
+  'scripts/build-web.mjs',
   'scripts/setup.mjs',
   'package.json',
   'package-lock.json',

@@ -10,6 +10,7 @@ import { addCorsHeaders, allowedOrigin, isPreflight, sendPreflightResponse } fro
 import { writeProblem } from './problem.ts';
 import { clientKey, RateLimit } from './rate-limit.ts';
 import { addSecurityHeaders, relaxPolicyForPages } from './response-headers.ts';
+import { acceptsPage } from './route.ts';
 import { discardRest } from './upload.ts';
 
 export interface EntranceDeps {
@@ -21,6 +22,8 @@ export interface EntranceDeps {
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Paths without a token, for supervisors. They reveal only yes or no. */
 const OPEN_PATHS = new Set(['/live', '/ready']);
+/** The web pages contain no data: browsers cannot send a token with the address, so the pages ask for it. */
+const PAGE_PATH = /^\/(fleet\.html$|assets\/)/;
 
 /** Supervisors and Prometheus get a response also when other clients exceed the rate limit. */
 const UNLIMITED_PATHS = new Set(['/live', '/ready', '/metrics']);
@@ -171,7 +174,8 @@ function createTokenCheck({
   const expected = digest(token);
   return (request) => {
     const { authorization, origin } = request.headers;
-    if (isOpen(request) || (isPreflight(request) && allowedOrigin(cors, origin) !== null)) return;
+    if (isOpen(request) || isPage(request) || (isPreflight(request) && allowedOrigin(cors, origin) !== null))
+      return;
     if (!hasToken(authorization, expected))
       throw new AgentError('request_unauthorized', 'a valid bearer token is required');
   };
@@ -179,6 +183,11 @@ function createTokenCheck({
 
 const isOpen = (request: FastifyRequest): boolean =>
   OPEN_PATHS.has(pathOf(request)) && SAFE_METHODS.has(request.method);
+
+const isPage = (request: FastifyRequest): boolean => {
+  const path = pathOf(request);
+  return (PAGE_PATH.test(path) || (path === '/' && acceptsPage(request))) && SAFE_METHODS.has(request.method);
+};
 
 /**
  * Checks the Host header: after DNS rebinding to an address of this machine, a browser still sends the host name of the

@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify';
 /** Responses that are not pages load nothing, and no page may embed them in a frame. */
 const DATA_POLICY = "default-src 'none'; frame-ancestors 'none'";
 /** Pages load files from the agent only; scripts of the page may also create images. */
-const PAGE_POLICY = [
+const DOCS_POLICY = [
   "default-src 'self'",
   "img-src 'self' data: blob:",
   "style-src 'self' 'unsafe-inline'",
@@ -32,7 +32,7 @@ export function relaxPolicyForPages(reply: FastifyReply): void {
   const type = reply.getHeader('content-type');
   if (typeof type === 'string' && type.startsWith('text/html'))
     if (reply.getHeader('content-security-policy') === DATA_POLICY)
-      void reply.header('content-security-policy', PAGE_POLICY);
+      void reply.header('content-security-policy', DOCS_POLICY);
 }
 
 /** Adds a request header to `Vary`: the response depends on it. */

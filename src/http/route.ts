@@ -103,6 +103,10 @@ function refuseBody(body: unknown, { query }: Operation): void {
   throw new AgentError('request_invalid', `the request must have no body${place}`);
 }
 
+/** True for a browser that opens an address: only browsers list text/html. */
+export const acceptsPage = ({ headers }: FastifyRequest): boolean =>
+  /\btext\/html\b/i.test(headers.accept ?? '');
+
 /** `/cameras/{id}` -> `/cameras/:id`. */
 export const routePath = ({ path }: Operation): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
 

@@ -3,15 +3,42 @@ import { closed } from '../schema-parts.ts';
 import { jsonAnswer, mediaAnswer, operations } from './operation.ts';
 import { About, AgentStatus, Condensed, HealthReport, Live, LogLines, Ready } from './views.ts';
 
+const NOT_MODIFIED = { status: 304, description: 'Not modified.', contentType: null, schema: null } as const;
+
 export const PAGE_OPERATIONS = operations('pages', {
   root: {
     method: 'GET',
     path: '/',
-    summary: 'Describes the agent.',
+    summary: 'Describes the agent to programs, and shows the device page to browsers.',
+    description: 'Browsers get the page without a token, because it contains no data: it asks for the token.',
     answers: [
       jsonAnswer(200, 'For programs.', About),
       mediaAnswer(200, 'For browsers, when `Accept` contains text/html.', 'text/html'),
     ],
+  },
+  fleetPage: {
+    method: 'GET',
+    path: '/fleet.html',
+    summary: 'Shows the page of a fleet; it connects to a broker by WebSocket.',
+    answers: [mediaAnswer(200, 'The page.', 'text/html'), NOT_MODIFIED],
+    open: true,
+  },
+  pageFile: {
+    method: 'GET',
+    path: '/assets/{file}',
+    summary: 'Returns a file of the web pages. They contain no data of the agent.',
+    params: Type.Object({ file: Type.String({ maxLength: 128 }) }, closed),
+    answers: [
+      mediaAnswer(200, 'A script.', 'text/javascript'),
+      mediaAnswer(200, 'A style sheet.', 'text/css'),
+      mediaAnswer(200, 'An icon.', 'image/svg+xml'),
+      mediaAnswer(200, 'An icon.', 'image/png'),
+      mediaAnswer(200, 'The manifest.', 'application/manifest+json'),
+      mediaAnswer(200, 'Data of a page.', 'application/json'),
+      NOT_MODIFIED,
+    ],
+    errors: ['request_not_found'],
+    open: true,
   },
   openApi: {
     method: 'GET',
@@ -29,7 +56,7 @@ export const PAGE_OPERATIONS = operations('pages', {
       mediaAnswer(200, 'A style sheet.', 'text/css'),
       mediaAnswer(200, 'An icon.', 'image/png'),
       mediaAnswer(200, 'A script.', 'application/javascript'),
-      { status: 304, description: 'Not modified.', contentType: null, schema: null },
+      NOT_MODIFIED,
     ],
     errors: ['request_not_found'],
   },

@@ -180,6 +180,8 @@ describe('refusals by the server', () => {
     await wrong('DELETE', '/live', 405);
     await wrong('GET', '/docs/package.json', 404);
     await wrong('GET', '/docs/..%2f..%2fpackage.json', 404);
+    await wrong('GET', '/assets/nothing.js', 404);
+    await wrong('GET', '/assets/..%2findex.html', 404);
     await wrong('GET', '/api/v1/observations?from=2026-06-30T23:59:60Z', 400);
     await wrong('GET', '/api/v1/observations.csv?from=2026-06-30T00:00:00Z&to=2026-06-29T00:00:00Z', 400);
   });
