@@ -23,8 +23,9 @@ export function findSets(
 ): WaveSets | null {
   if (cells.length === 0) return null;
   const area = new Float64Array(excess.length / cells.length);
-  for (const [at, level] of excess.entries())
-    if (level >= threshold) area[at % area.length] = (area[at % area.length] ?? 0) + 1;
+  for (let from = 0; from < excess.length; from += area.length)
+    for (let sample = 0; sample < area.length; sample += 1)
+      if ((excess[from + sample] ?? 0) >= threshold) area[sample] = (area[sample] ?? 0) + 1;
   const smooth = smoothed(area, Math.round(periodS * rateHz));
   const mean = smooth.reduce((sum, value) => sum + value, 0) / smooth.length;
   const deviation = Math.sqrt(smooth.reduce((sum, value) => sum + (value - mean) ** 2, 0) / smooth.length);

@@ -1,10 +1,13 @@
 import FFT from 'fft.js';
+import { copyCellSeries } from './cell-series.ts';
 import type { PixelSeries } from './types.ts';
 import { waveBand } from './wave-band.ts';
 
 /** Length of a segment, seconds: some ten waves of the longest swell, and several segments in one clip. */
 const SEGMENT_S = 128;
 
+/** Cells whose series are read together. */
+const BLOCK_CELLS = 64;
 /** Higher frequencies are not kept: no sea waves are there, and the background is fitted below. */
 const MAX_FREQUENCY_HZ = 0.5;
 
@@ -35,11 +38,14 @@ export function segmentSpectra(series: PixelSeries, cells: readonly number[]): S
   const fft = new FFT(length);
   const out = fft.createComplexArray();
   const samples = new Float64Array(length);
-  const stride = series.columns * series.rows;
+  const block = new Uint8Array(BLOCK_CELLS * series.samples);
   let at = 0;
-  for (const cell of cells)
+  for (let index = 0; index < cells.length; index += 1) {
+    const inBlock = index % BLOCK_CELLS;
+    if (inBlock === 0) copyCellSeries(series, cells.slice(index, index + BLOCK_CELLS), block);
     for (const start of starts) {
-      for (let i = 0; i < length; i += 1) samples[i] = series.values[(start + i) * stride + cell] ?? 0;
+      const from = inBlock * series.samples + start;
+      for (let i = 0; i < length; i += 1) samples[i] = block[from + i] ?? 0;
       removeTrend(samples);
       for (let i = 0; i < length; i += 1) samples[i] = (samples[i] ?? 0) * (window[i] ?? 0);
       fft.realTransform(out, samples);
@@ -48,6 +54,7 @@ export function segmentSpectra(series: PixelSeries, cells: readonly number[]): S
         im[at] = out[2 * bin + 1] ?? 0;
       }
     }
+  }
   const frequenciesHz = Float64Array.from({ length: bins }, (_, bin) => (bin * series.rateHz) / length);
   return { frequenciesHz, segments: starts.length, cells, re, im };
 }

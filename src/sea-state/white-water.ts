@@ -1,3 +1,4 @@
+import { copyCellSeries } from './cell-series.ts';
 import type { PixelSeries } from './types.ts';
 
 /** White water, cell by cell. */
@@ -31,17 +32,18 @@ const LIGHT = 0.25;
  * of the light of all cells together are subtracted.
  */
 export function findWhiteWater(series: PixelSeries, moving: readonly number[]): WhiteWater {
-  const { samples, values, columns, rows } = series;
-  const stride = columns * rows;
+  const { samples } = series;
   const light = lightOf(series, moving);
   const excess = new Uint8Array(moving.length * samples);
+  copyCellSeries(series, moving, excess);
   const limits: number[] = [];
   const histogram = new Float64Array(256);
-  for (const [index, cell] of moving.entries()) {
-    const counts = new Float64Array(256);
-    for (let sample = 0; sample < samples; sample += 1) {
-      const level = Math.min(255, Math.max(0, (values[sample * stride + cell] ?? 0) - (light[sample] ?? 0)));
-      excess[index * samples + sample] = level;
+  const counts = new Float64Array(256);
+  for (let index = 0; index < moving.length; index += 1) {
+    counts.fill(0);
+    for (let sample = 0, at = index * samples; sample < samples; sample += 1, at += 1) {
+      const level = Math.min(255, Math.max(0, (excess[at] ?? 0) - (light[sample] ?? 0)));
+      excess[at] = level;
       counts[level] = (counts[level] ?? 0) + 1;
     }
     const background = quantile(counts, BACKGROUND);
@@ -58,12 +60,12 @@ export function findWhiteWater(series: PixelSeries, moving: readonly number[]): 
   const used = [...moving.keys()].filter(
     (index) => whiteSamples(excess, samples, index, threshold) <= samples * MAX_BRIGHT_SHARE,
   );
-  const kept = new Uint8Array(used.length * samples);
+  // In place: each copy has megabytes.
   for (const [to, from] of used.entries())
-    kept.set(excess.subarray(from * samples, (from + 1) * samples), to * samples);
+    excess.copyWithin(to * samples, from * samples, (from + 1) * samples);
   return {
     cells: used.map((index) => moving[index] ?? 0),
-    excess: kept,
+    excess: excess.subarray(0, used.length * samples),
     threshold,
   };
 }
@@ -74,7 +76,7 @@ export function whiteShare(
   { columns, rows, samples }: Pick<PixelSeries, 'columns' | 'rows' | 'samples'>,
 ): number {
   let white = 0;
-  for (const level of excess) if (level >= threshold) white += 1;
+  for (let at = 0; at < excess.length; at += 1) if ((excess[at] ?? 0) >= threshold) white += 1;
   return white / (columns * rows * samples);
 }
 
@@ -88,15 +90,16 @@ function whiteSamples(excess: Uint8Array, samples: number, index: number, thresh
 /** Change of the light in each sample, grey levels, from the darker cells: clouds, and the exposure of the camera. */
 function lightOf({ samples, values, columns, rows }: PixelSeries, moving: readonly number[]): Int16Array {
   const stride = columns * rows;
-  const means = moving.map((cell) => {
-    let sum = 0;
-    for (let sample = 0; sample < samples; sample += 1) sum += values[sample * stride + cell] ?? 0;
-    return Math.round(sum / samples);
-  });
+  const sums = new Float64Array(stride);
+  for (let from = 0; from < samples * stride; from += stride)
+    for (let cell = 0; cell < stride; cell += 1) sums[cell] = (sums[cell] ?? 0) + (values[from + cell] ?? 0);
+  const means = sums.map((sum) => Math.round(sum / samples));
+  const counts = new Float64Array(511);
   const light = Int16Array.from({ length: samples }, (_, sample) => {
-    const counts = new Float64Array(511);
-    for (const [index, cell] of moving.entries()) {
-      const level = (values[sample * stride + cell] ?? 0) - (means[index] ?? 0) + 255;
+    counts.fill(0);
+    for (let index = 0; index < moving.length; index += 1) {
+      const cell = moving[index] ?? 0;
+      const level = (values[sample * stride + cell] ?? 0) - (means[cell] ?? 0) + 255;
       counts[level] = (counts[level] ?? 0) + 1;
     }
     return quantile(counts, LIGHT);
@@ -107,9 +110,11 @@ function lightOf({ samples, values, columns, rows }: PixelSeries, moving: readon
 
 /** Level below which a share of the counts lies. */
 function quantile(counts: Float64Array, share: number): number {
-  let rest = share * counts.reduce((sum, count) => sum + count, 0);
-  for (const [level, count] of counts.entries()) {
-    rest -= count;
+  let total = 0;
+  for (let level = 0; level < counts.length; level += 1) total += counts[level] ?? 0;
+  let rest = share * total;
+  for (let level = 0; level < counts.length; level += 1) {
+    rest -= counts[level] ?? 0;
     if (rest < 0) return level;
   }
   return counts.length - 1;
