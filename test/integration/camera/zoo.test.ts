@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { DIRECTORY_ROWS } from '../../fixtures/camera-zoo/directory-rows.ts';
 import { FILM_ROWS } from '../../fixtures/camera-zoo/film-rows.ts';
 import { HLS_ROWS } from '../../fixtures/camera-zoo/hls-rows.ts';
@@ -19,12 +19,15 @@ const KINDS = {
   headers: HEADER_ROWS,
 };
 
+// The tests mostly wait for frames, and for answers that do not come.
+vi.setConfig({ maxConcurrency: 6 });
+
 /** Cameras with quirks, as public bug reports describe them. One line in the file of a kind adds one. */
 describe.each(Object.entries(KINDS))('the zoo of %s cameras', (kind, rows) => {
   const results: { quirk: string; result: string }[] = [];
   afterAll(() => console.log(`${kind}: ${results.length} quirks\n${formatTable(results)}`));
 
-  it.each(rows)('$quirk: $expected', async ({ quirk, open, expected, remedy }) => {
+  it.concurrent.each(rows)('$quirk: $expected', async ({ quirk, open, expected, remedy }) => {
     const outcome = await tryCamera(open);
     const result = describeOutcome(outcome);
     results.push({ quirk, result });

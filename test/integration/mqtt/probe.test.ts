@@ -3,7 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Aedes, type AedesOptions } from 'aedes';
 import { connect, type IClientOptions } from 'mqtt';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import { loadSettings } from '../../../src/config/load.ts';
 import { probeBroker, type ProbeReport } from '../../../src/mqtt/probe.ts';
@@ -14,7 +14,9 @@ import { ZooBroker, type Quirk } from '../../fixtures/broker-zoo.ts';
 import { linkOptions, topics } from '../../fixtures/link.ts';
 import { freePort, until, type Mosquitto } from '../../fixtures/mosquitto.ts';
 
-const bed = new LinkTestBed();
+// The tests mostly wait for answers that do not come.
+vi.setConfig({ maxConcurrency: 8 });
+const bed = new LinkTestBed({ areConcurrent: true });
 const CLIENT_ID = 'swellsight-test-dev1';
 const VERSIONS = [5, 4] as const;
 const LOGIN = { username: 'dev1', password: 'secret' };
@@ -70,7 +72,7 @@ const ALL_RULES = [
   'topic readwrite swellsight/v1/#',
 ];
 
-describe('probeBroker', () => {
+describe.concurrent('probeBroker', () => {
   it.each(VERSIONS)(
     'connects with TLS and password as the agent does, and leaves nothing: MQTT %i',
     async (version) => {
