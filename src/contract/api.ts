@@ -43,6 +43,12 @@ export interface LabelInput {
   readonly note?: string;
 }
 
+export interface LatestImage {
+  readonly jpeg: Uint8Array;
+  /** The observation to which the frame belongs. */
+  readonly observationId: string | null;
+}
+
 /** An install that has started. */
 export interface ModelInstalling {
   readonly install: ModelInstall;
@@ -147,7 +153,7 @@ export interface AgentApi {
     camera: string,
     options: { readonly annotate: boolean; readonly maxWidthPx: number },
     signal: AbortSignal,
-  ): Promise<Uint8Array | null>;
+  ): Promise<LatestImage | null>;
   /** Rejects with `camera_unknown`, or `label_refused` when the observation is of another camera than `camera`. */
   addLabel(label: LabelInput, camera?: string): Promise<CalibrationSummary>;
   /** `camera` is null for the camera that has the label. Rejects with `observation_unknown` when there is no such label. */

@@ -141,17 +141,18 @@ export function createAgentApi(parts: AgentApiParts): AgentApi {
     },
     hasRoomForCapture: (camera) => cameras.runners.get(camera)?.hasRoomForCapture ?? true,
     latestImage: async (camera, options, signal) => {
-      const { latestFrame, latest, settings, failure } = runner(camera);
+      const { latestFrame, latestFrameObservationId, latest, settings, failure } = runner(camera);
       if (!latestFrame && failure) throw failure;
       if (!latestFrame) return null;
       const { privacyMasks, roi } = settings;
       const lines = options.annotate && latest ? captionLines(latest) : [];
       using lease = server.lease();
-      return await lease.render(
+      const jpeg = await lease.render(
         latestFrame.bytes,
         { privacyMasks, roi: options.annotate ? roi : null, maxWidthPx: options.maxWidthPx, lines },
         signal,
       );
+      return { jpeg, observationId: latestFrameObservationId };
     },
     analyze: (bytes, options, signal) => parts.analysis.analyze(bytes, options, signal),
     reserveUpload: (sizeBytes) => parts.analysis.reserveUpload(sizeBytes),

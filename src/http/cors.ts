@@ -4,7 +4,7 @@ import { addVary } from './response-headers.ts';
 /** Request headers that a page may send in addition to those that browsers always allow. */
 const ALLOWED_HEADERS = 'authorization, content-type';
 /** Response headers that a page may read in addition to those that browsers always show. */
-const EXPOSED_HEADERS = 'allow, content-disposition, retry-after';
+const EXPOSED_HEADERS = 'allow, content-disposition, retry-after, swellsight-observation';
 /** How long a browser may cache the response to a preflight, seconds. */
 const MAX_AGE_S = 600;
 

@@ -95,7 +95,7 @@ export class CameraRunner {
   readonly #mayStart: Promise<void>;
   #ended: Promise<void> = Promise.resolve();
   #latest: Observation | null = null;
-  #latestFrame: Frame | null = null;
+  #latestFrame: { readonly frame: Frame; readonly observationId: string } | null = null;
 
   constructor(options: CameraRunnerOptions, deps: CameraRunnerDeps) {
     const { settings, before } = options;
@@ -112,7 +112,7 @@ export class CameraRunner {
     const copyLatest = (): void => {
       this.#latest = before?.latest ?? null;
       // A frame of another source would be shown with the masks of this one.
-      this.#latestFrame = sameSourceBefore?.latestFrame ?? null;
+      this.#latestFrame = sameSourceBefore ? sameSourceBefore.#latestFrame : null;
     };
     copyLatest();
     // A camera takes one client at a time, so the first observation waits for the end of the former runner.
@@ -234,7 +234,7 @@ export class CameraRunner {
       view: embedding && view && shrinkView(view),
     });
     this.#latest = observation;
-    this.#latestFrame = burst?.lastFrame ?? this.#latestFrame;
+    if (burst?.lastFrame) this.#latestFrame = { frame: burst.lastFrame, observationId: observation.id };
     this.#afterStored(observation, () => burst && this.#updateState(burst, observation));
     this.#afterStored(observation, () => {
       const event = embedding && this.#health.reportView(observation.calibration);
@@ -293,7 +293,12 @@ export class CameraRunner {
 
   /** Unmasked, as the camera delivered it: only for the vision process. */
   get latestFrame(): Frame | null {
-    return this.#latestFrame;
+    return this.#latestFrame?.frame ?? null;
+  }
+
+  /** The observation of `latestFrame`: not the latest one when that has no frame. */
+  get latestFrameObservationId(): string | null {
+    return this.#latestFrame?.observationId ?? null;
   }
 
   calibrationSummary(): CalibrationSummary {

@@ -46,6 +46,9 @@ export const CAMERA_OPERATIONS = {
       method: 'GET',
       path: '/api/v1/cameras/{id}/latest.jpg',
       summary: 'Returns the newest frame as a JPEG, with privacy masks.',
+      description:
+        'The header `swellsight-observation` is the id of the observation of this frame: not the newest one when that has no frame. ' +
+        'Label this one after you have read the image.',
       params: CameraParams,
       query: ImageQuery,
       answers: [mediaAnswer(200, 'The JPEG.', 'image/jpeg')],

@@ -6,6 +6,8 @@ import { addRoute, withTimeout, type Routes } from '../route.ts';
 
 const CAPTURE_TIMEOUT_MS = 300_000;
 const IMAGE_TIMEOUT_MS = 30_000;
+/** To which observation an image belongs: a label must not go to another one. */
+const OBSERVATION_HEADER = 'swellsight-observation';
 const MAX_CALIBRATION_BYTES = 16 * 1024 * 1024;
 
 /** Cameras, their newest frames and captures. */
@@ -15,11 +17,12 @@ export const cameraRoutes: Routes = (app, { api }) => {
 
   addRoute(app, latestImage, async ({ params, query }, reply) => {
     const options = { annotate: isSet(query.annotate), maxWidthPx: query.max_width_px };
-    const jpeg = await withTimeout(IMAGE_TIMEOUT_MS, reply, (signal) =>
+    const image = await withTimeout(IMAGE_TIMEOUT_MS, reply, (signal) =>
       api.latestImage(params.id, options, signal),
     );
-    if (jpeg === null) throw new AgentError('camera_no_frame', 'this camera has not delivered a frame yet');
-    return reply.type('image/jpeg').header('cache-control', 'no-store').send(Buffer.from(jpeg));
+    if (image === null) throw new AgentError('camera_no_frame', 'this camera has not delivered a frame yet');
+    if (image.observationId !== null) void reply.header(OBSERVATION_HEADER, image.observationId);
+    return reply.type('image/jpeg').header('cache-control', 'no-store').send(Buffer.from(image.jpeg));
   });
 
   addRoute(app, capture, ({ params }, reply) =>

@@ -36,9 +36,10 @@ export async function publishImage(
   if (!view) throw new AgentError('camera_unknown', `there is no camera ${camera}`);
   if (view.state.state === 'down') throw createDownError(view);
   const limitBytes = Math.min(MAX_IMAGE_BYTES, link.maxPayloadBytes);
-  const { jpeg, widthPx } = await renderWithin(max_width_px, limitBytes, (maxWidthPx) =>
-    api.latestImage(camera, { annotate, maxWidthPx }, signal),
-  );
+  const { jpeg, widthPx } = await renderWithin(max_width_px, limitBytes, async (maxWidthPx) => {
+    const image = await api.latestImage(camera, { annotate, maxWidthPx }, signal);
+    return image?.jpeg ?? null;
+  });
   signal.throwIfAborted();
   const topic = `camera/${camera}/image`;
   await link.publish(topic, jpeg, { qos: 0, retain: false });

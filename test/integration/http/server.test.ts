@@ -50,6 +50,7 @@ describe('routes of the HTTP server', () => {
     const { ask, agent } = await startServer();
     const jpeg = await ask('GET', '/api/v1/cameras/north/latest.jpg?annotate');
     expect([jpeg.status, jpeg.headers['content-type'], jpeg.body.length]).toEqual([200, 'image/jpeg', 4]);
+    expect(jpeg.headers['swellsight-observation']).toBe(OBSERVATION_ID);
     agent.image = null;
     expectProblem(await ask('GET', '/api/v1/cameras/north/latest.jpg'), 404, 'camera_no_frame');
   });

@@ -26,7 +26,8 @@ describe('publishImage', () => {
     Object.assign(agent, {
       latestImage: (_id: string, { maxWidthPx }: { maxWidthPx: number }) => {
         requestedWidthsPx.push(maxWidthPx);
-        return Promise.resolve(new Uint8Array(600 + Math.round(maxWidthPx * maxWidthPx * bytesPerPx)));
+        const jpeg = new Uint8Array(600 + Math.round(maxWidthPx * maxWidthPx * bytesPerPx));
+        return Promise.resolve({ jpeg, observationId: null });
       },
     });
   const run = (args: object = {}) =>
@@ -74,7 +75,7 @@ describe('publishImage', () => {
       cameras: agent.cameras,
       latestImage: (_id: string, { maxWidthPx }: { maxWidthPx: number }) => {
         requestedWidthsPx.push(maxWidthPx);
-        return Promise.resolve(new Uint8Array(1001));
+        return Promise.resolve({ jpeg: new Uint8Array(1001), observationId: null });
       },
     } as unknown as AgentApi;
     const args = { camera: 'north', max_width_px: 4096 };
