@@ -15,6 +15,7 @@ const TASKS = {
   'check:memory': { system: [], script: ['scripts/memory/main.ts'] },
   'check:sea': { system: [], script: ['scripts/sea-state/main.ts'] },
   'check:breakers': { system: [], script: ['scripts/sea-state/breakers-main.ts'] },
+  'check:node-red': { system: ['test'], script: ['scripts/node-red/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   'check:image': { system: ['camera', 'image'], script: ['scripts/image/main.ts'] },

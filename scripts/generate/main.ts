@@ -5,6 +5,7 @@ import { codeFiles } from './codes.ts';
 import { configFiles } from './config.ts';
 import { contractFiles } from './contract.ts';
 import { errorFiles } from './errors.ts';
+import { nodeRedFiles } from './node-red.ts';
 import { noticeFiles } from './notices.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -19,7 +20,10 @@ async function formatFile(path: string, text: string): Promise<string> {
     : format(text, { ...(await resolveConfig(filepath)), filepath });
 }
 
-const files = { ...contractFiles(), ...codeFiles(), ...configFiles(), ...errorFiles(), ...noticeFiles() };
+const files = {
+  ...{ ...contractFiles(), ...codeFiles(), ...configFiles(), ...errorFiles(), ...noticeFiles() },
+  ...nodeRedFiles(),
+};
 for (const [path, source] of Object.entries(files)) {
   const file = join(root, path);
   const text = await formatFile(path, source);
