@@ -17,6 +17,7 @@ const TASKS = {
   'check:breakers': { system: [], script: ['scripts/sea-state/breakers-main.ts'] },
   'check:node-red': { system: ['test'], script: ['scripts/node-red/main.ts'] },
   load: { system: [], script: ['scripts/load/main.ts'] },
+  screenshots: { system: ['test'], script: ['scripts/screenshots/main.ts'] },
   fleet: { system: [], script: ['scripts/fleet/main.ts'] },
   'check:image': { system: ['camera', 'image'], script: ['scripts/image/main.ts'] },
   'check:board': { system: ['board'], script: ['scripts/board/main.ts'] },

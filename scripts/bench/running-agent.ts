@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { hasBrowser, TestBrowser } from '../../test/fixtures/browser.ts';
 import { freePort } from '../ports.ts';
 import { childrenOf, cpuS, rssMb, writtenBytes } from './process-figures.ts';
 import { budgetRow, type Row } from './table.ts';
@@ -120,11 +121,33 @@ export async function measureLoad(frames: readonly Uint8Array[]): Promise<readon
   return rows;
 }
 
-/** CPU and disk use of an agent that observes once a minute. */
+/** CPU, disk and memory use of an agent that observes once a minute; also with the device page open in a browser. */
 export async function measureIdle(frames: readonly Uint8Array[]): Promise<readonly Row[]> {
   const agent = await startAgent(frames, { schedule: { everyS: 60 }, burst: { frames: 3, intervalS: 2 } });
   // Start-up and the background trials of other thread counts end within a minute.
   await delay(60_000);
+  const alone = await measureRest(agent);
+  const rows = [
+    budgetRow('CPU at one observation a minute, share of a core', '%', [alone.cpuPercent], 1),
+    budgetRow('written to disk a day at one observation a minute', 'MB', [alone.writtenMbDay], null),
+  ];
+  if (hasBrowser) {
+    await using browser = await TestBrowser.start();
+    await using _opened = await browser.open(`http://127.0.0.1:${String(agent.httpPort)}/`);
+    const watched = await measureRest(agent);
+    rows.push(
+      budgetRow('the same with the device page open, share of a core', '%', [watched.cpuPercent], 1),
+      budgetRow('resident memory, main, with the device page open', 'MB', [watched.mainMb], 110),
+    );
+  }
+  await stopAgent(agent);
+  return rows;
+}
+
+/** What an agent uses within two minutes. */
+async function measureRest(
+  agent: MeasuredAgent,
+): Promise<{ readonly cpuPercent: number; readonly writtenMbDay: number; readonly mainMb: number }> {
   const pids = [agent.pid, ...childrenOf(agent.pid).map(({ pid }) => pid)];
   const cpuUsedS = (): number => pids.reduce((sum, pid) => sum + cpuS(pid), 0);
   const bytesWritten = (): number => pids.reduce((sum, pid) => sum + writtenBytes(pid), 0);
@@ -132,22 +155,11 @@ export async function measureIdle(frames: readonly Uint8Array[]): Promise<readon
   await delay(IDLE_S * 1000);
   const bytesPerObservation =
     (bytesWritten() - bytesBefore) / Math.max(1, agent.observationCount() - countBefore);
-  const rows = [
-    budgetRow(
-      'CPU at one observation a minute, share of a core',
-      '%',
-      [(100 * (cpuUsedS() - cpuBeforeS)) / IDLE_S],
-      1,
-    ),
-    budgetRow(
-      'written to disk a day at one observation a minute',
-      'MB',
-      [(bytesPerObservation * SECONDS_PER_DAY) / 60 / 2 ** 20],
-      null,
-    ),
-  ];
-  await stopAgent(agent);
-  return rows;
+  return {
+    cpuPercent: (100 * (cpuUsedS() - cpuBeforeS)) / IDLE_S,
+    writtenMbDay: (bytesPerObservation * SECONDS_PER_DAY) / 60 / 2 ** 20,
+    mainMb: rssMb(agent.pid),
+  };
 }
 
 /** Time from the start of the program with an empty state directory to the first record. */

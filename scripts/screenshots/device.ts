@@ -1,0 +1,114 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { CameraView } from '../../src/contract/openapi/views.ts';
+import { freePort } from '../ports.ts';
+import { fillPastWeek } from './past-week.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const CAMERA = 'north';
+/** A busy machine with two cores needs several minutes for the calibration and the first clip. */
+const DEADLINE_MS = 900_000;
+
+/** A running agent with a simulated camera that has a calibration, a sea state and a week of records. */
+export class PicturedDevice implements AsyncDisposable {
+  readonly url: string;
+  readonly #dir: string;
+  readonly #config: string;
+  #child: ChildProcess | null = null;
+
+  private constructor(dir: string, config: string, url: string) {
+    this.#dir = dir;
+    this.#config = config;
+    this.url = url;
+  }
+
+  static async start(): Promise<PicturedDevice> {
+    const dir = mkdtempSync(join(tmpdir(), 'swellsight-pictures-'));
+    const config = join(dir, 'config.json');
+    const port = await freePort();
+    writeFileSync(
+      config,
+      JSON.stringify({
+        site: 'ericeira',
+        device: 'pole-1',
+        stateDir: join(dir, 'var'),
+        http: { port },
+        mqtt: { embedded: { port: await freePort() } },
+        inference: { providers: ['cpu'], threads: 1 },
+        cameras: [
+          {
+            id: CAMERA,
+            kind: 'simulated',
+            schedule: { everyS: 4 },
+            burst: { frames: 3, intervalS: 0.5 },
+            location: { lat: 38.96, lon: -9.42 },
+            simulation: { selfLabel: true },
+            seaState: { schedule: { everyS: 600 }, durationS: 256 },
+          },
+        ],
+      }),
+    );
+    const device = new PicturedDevice(dir, config, `http://127.0.0.1:${String(port)}`);
+    try {
+      await device.#prepare();
+    } catch (thrown) {
+      await device[Symbol.asyncDispose]();
+      throw thrown;
+    }
+    return device;
+  }
+
+  async #prepare(): Promise<void> {
+    this.#run();
+    await this.#until((view) => view.latest?.wave.height_basis === 'site_calibrated');
+    await this.#stop();
+    fillPastWeek(join(this.#dir, 'var', 'swellsight.db'), CAMERA, Date.now());
+    this.#run();
+    await this.#until(
+      ({ latest, sea_state }) => latest?.wave.height_m != null && sea_state?.period.peak_s != null,
+    );
+  }
+
+  #run(): void {
+    this.#child = spawn(
+      process.execPath,
+      [join(root, 'bin/swellsight.mjs'), 'run', '--config', this.#config],
+      {
+        stdio: 'ignore',
+      },
+    );
+  }
+
+  async #stop(): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exited;
+  }
+
+  /** Resolves when the camera is in a state; throws when it takes too long. */
+  async #until(isReached: (camera: CameraView) => boolean): Promise<void> {
+    const deadlineMs = performance.now() + DEADLINE_MS;
+    while (performance.now() < deadlineMs) {
+      const response = await fetch(`${this.url}/api/v1/cameras`).catch(() => null);
+      const list =
+        response?.ok === true
+          ? ((await response.json()) as { readonly cameras: readonly CameraView[] })
+          : null;
+      const camera = list?.cameras.find(({ id }) => id === CAMERA);
+      if (camera && isReached(camera)) return;
+      await delay(500);
+    }
+    throw new Error('the device did not reach the state for the pictures in time');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
