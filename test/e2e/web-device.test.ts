@@ -41,4 +41,47 @@ describe.skipIf(!hasBrowser)('The device page in a browser (needs the package ch
     // The browser itself reports the refused requests, and nothing else.
     expect(opened.faults.filter((fault) => !fault.includes('401'))).toEqual([]);
   });
+
+  it('shows the history, which new observations extend; readings can be removed and restored', async () => {
+    await using opened = await browser.open(`${agent.url}/#/history`, { viewport: SCREENS.phone });
+    const { page } = opened;
+    await page.getByLabel('Token').fill(TOKEN);
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('heading', { name: 'History' }).waitFor();
+
+    // The table has the same data for screen readers, also before everybody sees it.
+    const newest = page.getByRole('region', { name: 'History of cam' }).locator('tbody tr').first();
+    const count = async (): Promise<string> =>
+      `${await newest.locator('th').innerText()} ${await newest.locator('td').last().innerText()}`;
+    const before = await count();
+    await vi.waitUntil(async () => (await count()) !== before, { timeout: 60_000 });
+
+    const time = page.getByRole('slider', { name: 'Time in the charts' });
+    await time.focus();
+    const atEnd = await time.getAttribute('aria-valuetext');
+    await page.keyboard.press('Home');
+    // A new device: there were no observations until a moment ago.
+    expect(await time.getAttribute('aria-valuetext')).toMatch(/No observations/);
+    expect(atEnd).not.toMatch(/No observations/);
+
+    // The simulated camera labels its own observations.
+    const remove = page.getByRole('button', { name: /^Remove the reading/ }).first();
+    await remove.waitFor({ timeout: 60_000 });
+    const name = (await remove.getAttribute('aria-label')) ?? '';
+    await remove.focus();
+    await page.keyboard.press('Enter');
+    const undo = page.getByRole('button', { name: name.replace('Remove', 'Undo: restore') });
+    await undo.waitFor();
+    expect(await page.locator(':focus').innerText()).toBe('Undo');
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name, exact: true }).waitFor();
+
+    await page.getByRole('img', { name: /^Frame of cam at/ }).waitFor({ timeout: 60_000 });
+    await page.getByRole('button', { name: 'Show as a table' }).click();
+    expect(await findAxeViolations(page)).toEqual([]);
+    const download = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download CSV' }).click();
+    expect((await download).suggestedFilename()).toBe('cam.csv');
+    expect(opened.faults.filter((fault) => !fault.includes('401'))).toEqual([]);
+  });
 });

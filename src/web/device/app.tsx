@@ -1,7 +1,7 @@
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { formatDuration } from '../shared/format.ts';
-import { FailureBoundary } from '../shared/lazy-view.tsx';
+import { FailureBoundary, lazyView } from '../shared/lazy-view.tsx';
 import { clockOffsetMs } from '../shared/api.ts';
 import { addressOf, route } from '../shared/route.ts';
 import { text } from '../shared/text.ts';
@@ -21,7 +21,14 @@ interface View {
 }
 const NOW: View = { name: 'now', label: text.views.now, View: NowView };
 /** In the order of the navigation. All but the first load their code when they are first shown: see `lazyView`. */
-const VIEWS: readonly View[] = [NOW];
+const VIEWS: readonly View[] = [
+  NOW,
+  {
+    name: 'history',
+    label: text.views.history,
+    View: lazyView(async () => (await import('./history/history-view.tsx')).HistoryView),
+  },
+];
 
 export function App() {
   const view = VIEWS.find(({ name }) => name === route.value.view) ?? NOW;
