@@ -215,7 +215,7 @@ export function drawCamera(key, { observations, clips }, state, nowMs) {
     ? {
         Height:
           describeInterval(newest.value, newest.low, newest.high, 'm') ??
-          `none: ${newest.status}${newest.reasons.length > 0 ? `, ${newest.reasons.join(', ')}` : ''}`,
+          `none: ${[...(newest.status === 'measured' ? [] : [newest.status]), ...newest.reasons].join(', ')}`,
         Period: describeInterval(newest.periodS, newest.periodLowS, newest.periodHighS, 's') ?? 'none',
       }
     : {};
@@ -231,10 +231,13 @@ export function drawCamera(key, { observations, clips }, state, nowMs) {
   const periods = seen.map(({ atMs, periodS, periodLowS, periodHighS }) => ({
     ...{ atMs, value: periodS, low: periodLowS, high: periodHighS },
   }));
-  const charts = [drawChart('Wave height', 'm', seen, nowMs)];
-  if (periods.some(({ value }) => value !== null)) charts.push(drawChart('Wave period', 's', periods, nowMs));
-  if (filmed.some(({ value }) => value !== null))
-    charts.push(drawChart('Breaker height', 'm', filmed, nowMs));
+  const charts = [
+    ['Wave height', 'm', seen],
+    ['Wave period', 's', periods],
+    ['Breaker height', 'm', filmed],
+  ].flatMap(([label, unit, records]) =>
+    records.some(({ value }) => value !== null) ? [drawChart(label, unit, records, nowMs)] : [],
+  );
   return `<section><h2>${escapeHtml(key)}${mark}</h2><p>device ${escapeHtml(state ?? 'unknown')}${minutes === null ? '' : `, newest record ${minutes} min ago`}</p><dl>${rows.join('')}</dl><form method="post"><input type="hidden" name="camera" value="${escapeHtml(key)}">${button('capture', 'Capture now')}${clip ? button('sea_state', 'Measure a clip') : ''}</form>${charts.join('')}</section>`;
 }
 

@@ -16,14 +16,21 @@ const client = connect(process.argv[2], { protocolVersion: 5, ...session });
 client.on('error', console.error);
 client.on('connect', () => {
   const topics = (leaves) => leaves.map((leaf) => `swellsight/v1/+/+/${leaf}`);
-  client.subscribe(topics(['camera/+/observation', 'camera/+/backfill']), { qos: 1 }); // queued while this is away
-  client.subscribe(topics(['status', 'health', 'camera/+/state', 'camera/+/latest']), { qos: 0 }); // retained
+  const records = [
+    'camera/+/observation',
+    'camera/+/backfill',
+    'camera/+/sea_state',
+    'camera/+/sea_state/backfill',
+  ];
+  client.subscribe(topics(records), { qos: 1 }); // queued while this is away
+  const states = ['status', 'health', 'camera/+/state', 'camera/+/latest', 'camera/+/sea_state/latest'];
+  client.subscribe(topics(states), { qos: 0 }); // retained
 });
 client.on('message', (topic, payload, { retain, properties }) => {
   const [device, leaf] = [topic.split('/', 4).join('/'), topic.split('/').at(-1)];
   const message = payload.length > 0 ? JSON.parse(payload) : null; // empty: the topic was cleared
   const now = Date.now();
-  if (message?.wave) {
+  if (message?.captured_at) {
     const shiftMs = Math.abs(skewMs[device]) > 60_000 ? skewMs[device] : 0; // the clock of the device is wrong
     const at = iso(Date.parse(message.captured_at) + shiftMs);
     put.run(message.id, at, iso(now), `${payload}`, Number(leaf !== 'latest'));

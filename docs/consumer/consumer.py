@@ -16,15 +16,17 @@ iso = lambda s: datetime.fromtimestamp(s, timezone.utc).isoformat(timespec="mill
 
 def on_connect(client, *_):
     topics = lambda qos, *leaves: [(f"swellsight/v1/+/+/{leaf}", qos) for leaf in leaves]
-    client.subscribe(topics(1, "camera/+/observation", "camera/+/backfill"))  # queued while this is away
-    client.subscribe(topics(0, "status", "health", "camera/+/state", "camera/+/latest"))  # retained
+    records = ["observation", "backfill", "sea_state", "sea_state/backfill"]
+    client.subscribe(topics(1, *(f"camera/+/{leaf}" for leaf in records)))  # queued while this is away
+    latest = ["camera/+/latest", "camera/+/sea_state/latest"]
+    client.subscribe(topics(0, "status", "health", "camera/+/state", *latest))  # retained
 
 
 def on_message(_client, _data, packet):
     _, _, site, name, *_, leaf = packet.topic.split("/")
     device, now = f"{site}/{name}", time.time()
     message = json.loads(packet.payload or "null")  # empty: the topic was cleared
-    if message and "wave" in message:
+    if message and "captured_at" in message:
         skew = skew_s.get(device, 0) if abs(skew_s.get(device, 0)) > 60 else 0  # the clock of the device is wrong
         at = iso(parse(message["captured_at"]) + skew)
         db.execute(PUT, (message["id"], at, iso(now), packet.payload.decode(), leaf != "latest"))

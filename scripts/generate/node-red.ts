@@ -55,8 +55,8 @@ function nodes(): Node[] {
   };
   const wire = (...targets: readonly (keyof typeof numbers)[]): string[] =>
     targets.map((target) => idOf(numbers[target]));
-  const input = (number: number, topic: string, target: keyof typeof numbers): Node => ({
-    ...{ id: idOf(number), type: 'mqtt in', name: '', topic: `${BASE}/${topic}`, qos: '1', datatype: 'utf8' },
+  const input = (number: number, name: string, topic: string, target: keyof typeof numbers): Node => ({
+    ...{ id: idOf(number), type: 'mqtt in', name, topic: `${BASE}/${topic}`, qos: '1', datatype: 'utf8' },
     ...{ broker: BROKER, nl: false, rap: true, rh: 0, inputs: 0, x: 250, y: 120 + 60 * (number - 3) },
     wires: [wire(target)],
   });
@@ -85,13 +85,13 @@ function nodes(): Node[] {
     ...{ swaggerDoc: '', x: 210, y, wires: [wire(target)] },
   });
   const records = [
-    'observation',
-    'latest',
-    'backfill',
-    'sea_state',
-    'sea_state/latest',
-    'sea_state/backfill',
-  ];
+    ['observations', 'observation'],
+    ['newest observation', 'latest'],
+    ['late observations', 'backfill'],
+    ['sea states', 'sea_state'],
+    ['newest sea state', 'sea_state/latest'],
+    ['late sea states', 'sea_state/backfill'],
+  ] as const;
   return [
     {
       ...{
@@ -101,10 +101,10 @@ function nodes(): Node[] {
       },
       ...{ info: 'docs/dashboards.md, "Node-RED"', x: 320, y: 60, wires: [] },
     },
-    ...records.map((topic, index) => input(3 + index, `camera/+/${topic}`, 'record')),
+    ...records.map(([name, topic], index) => input(3 + index, name, `camera/+/${topic}`, 'record')),
     // A chart node of any dashboard shows this output: `payload` in metres, `topic` for each camera.
     code('record', 'Keep records', 270, 'keepRecord', [[]]),
-    input(9, 'status', 'status'),
+    input(9, 'status', 'status', 'status'),
     code('status', 'Keep status', 480, 'keepStatus', [[]]),
     http(12, 'get', 560, 'page'),
     code('page', 'Draw the page', 560, 'drawPage', [wire('html')]),
@@ -124,7 +124,7 @@ function nodes(): Node[] {
       ...{ respTopic: '', contentType: '', userProps: '', correl: '', expiry: '', broker: BROKER },
       ...{ x: 880, y: 650, wires: [] },
     },
-    { ...input(15, 'cmdres/+', 'answer'), y: 760 },
+    { ...input(15, 'answers', 'cmdres/+', 'answer'), y: 760 },
     code('answer', 'Keep the answer', 760, 'keepAnswer', [wire('debug')]),
     {
       ...{

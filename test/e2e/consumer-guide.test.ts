@@ -7,6 +7,8 @@ import type { IClientPublishOptions, MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../src/contract/health.ts';
 import type { Observation } from '../../src/contract/observation.ts';
+import type { SeaStateRecord } from '../../src/contract/sea-state.ts';
+import { seaState } from '../fixtures/agent-api.ts';
 import { RunningAgent, type LogLine } from '../fixtures/agent.ts';
 import type { TestServer } from '../fixtures/camera-server.ts';
 import { readDocument } from '../fixtures/documents.ts';
@@ -224,9 +226,33 @@ describe('docs/consumer-guide.md', () => {
       expect(consumer.query(`SELECT first, last FROM gaps WHERE camera = 'east'`)).toEqual([
         { first: 4, last: 6 },
       ]);
+      expect(consumer.query(`SELECT kind FROM gaps`)).toEqual([{ kind: 'swellsight.observation/1' }]);
       for (const { at, received_at } of consumer.records('east'))
         expect(Math.abs(Date.parse(at) - Date.parse(received_at))).toBeLessThan(60_000);
     });
+  });
+
+  it('stores sea states with numbers of their own, and a copy on latest replaces nothing', async () => {
+    const clip = { ...seaState, device: 'old', camera: 'east', captured_at: new Date().toISOString() };
+    const numbered = (seq: number): object => ({ ...clip, id: `clip-${seq}`, seq });
+    await publish(`${OLD}/camera/east/sea_state`, numbered(3));
+    await publish(
+      `${OLD}/camera/east/sea_state/latest`,
+      { ...numbered(3), method: 'other' },
+      { retain: true },
+    );
+    await publish(`${OLD}/camera/east/sea_state/backfill`, { ...numbered(1), historical: true });
+    await publish(`${OLD}/camera/east/sea_state`, numbered(4));
+    await each(async (consumer) => {
+      const clips = (): StoredRecord[] => consumer.records('east').filter(({ id }) => id.startsWith('clip-'));
+      await until(() => clips().length === 3, 'the sea states');
+      expect(clips().map(({ seq, body }) => [seq, (JSON.parse(body) as SeaStateRecord).method])).toEqual(
+        [1, 3, 4].map((seq) => [seq, seaState.method]),
+      );
+      const gaps = consumer.query(`SELECT first, last FROM gaps WHERE kind = '${seaState.schema}'`);
+      expect(gaps).toEqual([{ first: 2, last: 2 }]);
+    });
+    await publisher.publishAsync(`${OLD}/camera/east/sea_state/latest`, '', { qos: 1, retain: true });
   });
 
   it('shows a camera as stale without heartbeats, and a device as offline after its loss', async () => {

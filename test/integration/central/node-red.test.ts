@@ -93,7 +93,7 @@ describe('the functions of the flow', () => {
     const flow = new FlowFunctions();
     const wave = { ...observation.wave, height_m: null, height_low_m: null, height_high_m: null };
     keep(flow, 'latest', valid('latest', { ...observation, wave, reasons: ['uncalibrated'] }));
-    expect(flow.page).toContain('<dt>Height</dt><dd>none: measured, uncalibrated</dd>');
+    expect(flow.page).toContain('<dt>Height</dt><dd>none: uncalibrated</dd>');
   });
 
   it('keep each id once, a day of records, and forget a camera that is cleared', () => {
