@@ -164,6 +164,7 @@ const topRules = [
       paths([`web/device/${view}`, 'web/shared', 'contract']),
     ]),
   ),
+  rule('web/device/now/label', [filesIn('web/device'), paths(['web/device/now', 'web/shared', 'contract'])]),
   rule('web/fleet', [paths(['web/fleet', 'web/shared', 'contract'])]),
   {
     name: 'pages-import-types-of-contract',

@@ -1,7 +1,7 @@
 import { batch, computed, signal } from '@preact/signals';
 import type { AgentVersions } from '../../contract/agent-update.ts';
 import type { Health } from '../../contract/health.ts';
-import type { Observation } from '../../contract/observation.ts';
+import type { CalibrationSummary, Observation } from '../../contract/observation.ts';
 import type { AgentStatus, CameraView } from '../../contract/openapi/views.ts';
 import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import type { CameraState, Event, ModelState } from '../../contract/states.ts';
@@ -92,13 +92,31 @@ export async function readStatus(signal?: AbortSignal): Promise<void> {
       status.value = read;
       health.value = read.health;
       model.value = read.model;
-      cameras.value = list.cameras;
+      cameras.value = list.cameras.map(withNewest);
       problem.value = null;
       noteData();
     });
   } catch (thrown) {
     if (thrown instanceof RequestProblem) problem.value = thrown;
     else if (!signal?.aborted) throw thrown;
+  }
+}
+
+/** A record that arrived while the list was on its way is newer than the one in the list. */
+function withNewest(view: CameraView): CameraView {
+  const latest = cameras.peek().find(({ id }) => id === view.id)?.latest ?? null;
+  return latest !== null && view.latest !== null && latest.captured_at > view.latest.captured_at
+    ? { ...view, latest }
+    : view;
+}
+
+/** Reads the cameras again: the event stream has neither their settings, nor why they fail, nor the truth of simulated ones. */
+export async function readCameras(): Promise<void> {
+  try {
+    const list = await requestJson<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
+    cameras.value = list.cameras.map(withNewest);
+  } catch {
+    // The mark of the page says that the connection is lost.
   }
 }
 
@@ -129,8 +147,9 @@ function changeCamera(id: string, change: (view: CameraView) => CameraView): voi
 }
 
 function applyCameraState(state: CameraState): void {
-  // A new camera: its settings come with the list.
-  if (cameras.value.length > 0 && !cameras.value.some(({ id }) => id === state.camera)) void readStatus();
+  const known = cameras.value.find(({ id }) => id === state.camera);
+  // A new camera, or another state: the list has the settings and the failure.
+  if (cameras.value.length > 0 && known?.state.state !== state.state) void readCameras();
   changeCamera(state.camera, (view) => ({ ...view, state }));
 }
 
@@ -141,6 +160,12 @@ function applyObservation(record: Observation): void {
       ? view
       : { ...view, latest: record, calibration: record.calibration },
   );
+  if (record.simulated === true) void readCameras();
+}
+
+/** The answer to a reading has the new state of the calibration. */
+export function applyCalibration(camera: string, calibration: CalibrationSummary): void {
+  changeCamera(camera, (view) => ({ ...view, calibration }));
 }
 
 function applySeaState(record: SeaStateRecord): void {

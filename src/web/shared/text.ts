@@ -1,6 +1,7 @@
 // Longer than 300 lines because all texts of the pages are in one file, for translators.
 
 import type { Reason } from '../../contract/observation.ts';
+import type { SeaStateRecordReason } from '../../contract/sea-state.ts';
 
 /** Why there is no number, in words for people who know surf and not software. */
 const reasons: Readonly<Record<Reason, string>> = {
@@ -46,6 +47,24 @@ const reasons: Readonly<Record<Reason, string>> = {
   internal: 'the agent has a fault of its own',
 };
 
+/** The same for clips. */
+const clipReasons: Readonly<Record<Exclude<SeaStateRecordReason, Reason>, string>> = {
+  too_short: 'the clip is too short',
+  too_few_frames: 'the camera gave too few frames',
+  gaps: 'too many frames of the clip are missing',
+  repeated: 'the camera shows the same film again and again',
+  no_water: 'nothing in the clip moves as waves do',
+  no_peak: 'no period stands out',
+  incoherent: 'the parts of the clip show different waves',
+  seaward: 'nothing moves towards the shore',
+};
+
+/** The words of a reason; the code itself when the agent is newer than this page. */
+export function reasonText(code: string): string {
+  const known = Object.entries({ ...reasons, ...clipReasons }).find(([name]) => name === code);
+  return known?.[1] ?? code;
+}
+
 /** All texts of the pages. Functions take values that are already formatted. */
 export const text = {
   title: 'SwellSight',
@@ -80,26 +99,170 @@ export const text = {
   },
   error: { title: 'This part of the page failed', retry: 'Load the page again' },
   now: {
-    title: 'Now',
-    frameOf: (camera: string, age: string) => `Newest frame of ${camera}, ${age} old`,
-    frameAge: (age: string) => `Frame ${age} old`,
+    noCamera: 'This device has no camera yet.',
+    frameOf: (camera: string, time: string) => `Newest frame of ${camera}, ${time}`,
+    frameAge: 'Frame of',
+    ago: (age: string) => `${age} ago`,
     noFrame: 'No frame yet',
+    held: 'Held while you read it',
     height: 'Wave height',
     noHeight: 'No height yet',
-    interval: (range: string) => range,
-    learned: (count: string) => `learned from ${count}`,
+    neverObserved: 'The camera was not observed yet.',
+    nobodyRead: 'Nobody has read this camera yet. Say what you see, and the gauge learns from it.',
     readings: (count: number) => (count === 1 ? '1 reading' : `${String(count)} readings`),
-    fromModel: 'from the model',
-    usual: (height: string) => `Usual here: ${height}`,
-    usualNote: (count: string) => `from ${count}, not measured now`,
-    nobodyRead: 'Nobody has read this camera yet. Tell it what you see.',
+    learnedSource: (readings: string) => `learned from ${readings}`,
+    modelSource: 'from the model',
+    usual: 'Usual here:',
+    usualShort: 'usual',
+    usualSource: (readings: string) => `from ${readings}, not measured now`,
+    scale: (height: string, range: string | null) =>
+      range === null ? `Height ${height} on a scale` : `Height ${height} on a scale, between ${range}`,
+    body: {
+      flat: 'flat',
+      ankle: 'ankle high',
+      knee: 'knee high',
+      waist: 'waist high',
+      chest: 'chest high',
+      head: 'head high',
+      overhead: 'overhead',
+      wellOverhead: 'well overhead',
+      doubleOverhead: 'double overhead',
+      huge: 'huge',
+    },
+    measuredAgo: 'Measured',
+    nothingNewer: (why: string) => `Nothing newer: ${why}.`,
+    nextFrame: (time: string) => `The camera is read again at ${time}.`,
+    truth: (height: string) => `· truth ${height}`,
+    trend: {
+      rising: (change: string) => `Rising, by ${change} in 3 hours`,
+      falling: (change: string) => `Falling, by ${change} in 3 hours`,
+      steady: 'Steady for 3 hours',
+    },
+    noTrend: 'No clear trend in the last 3 hours',
+    sea: 'Sea',
     period: 'Period',
-    noPeriod: 'No period',
+    noPeriod: 'Not measured yet',
+    secondPeriod: 'Second period',
     seconds: (value: string) => `${value}\u00a0s`,
     secondsRange: (low: string, high: string) => `${low} to ${high}\u00a0s`,
     breaking: 'Breaking',
-    perMinute: (value: string) => `${value} waves a minute`,
-    direction: { LEFT: 'breaks left', RIGHT: 'breaks right', STRAIGHT: 'closes out' },
+    perMinute: 'waves a minute',
+    whiteWater: 'White water',
+    ofTheWater: 'of the water',
+    sets: 'Sets',
+    setInterval: (time: string) => `one every ${time}`,
+    inTheClip: 'in the clip',
+    breaker: 'Breakers',
+    direction: 'Direction',
+    directions: { LEFT: 'Left', RIGHT: 'Right', STRAIGHT: 'Closes out' },
+    breakingType: {
+      SPILLING: 'spilling',
+      PLUNGING: 'plunging',
+      SURGING: 'surging',
+      NO_BREAKING: 'not breaking',
+    },
+    noClip: 'No clip of this camera was measured yet: a period needs some minutes of film.',
+    clipOf: (duration: string) => `From ${duration} of film,`,
+    newerClip: (why: string) => `The newest clip gave nothing: ${why}.`,
+    cameraStates: {
+      up: 'works',
+      starting: 'starts',
+      frozen: 'frozen',
+      obstructed: 'covered',
+      down: 'no frames',
+    },
+    cameraFault: (reason: string, since: string) => `Since ${since}: ${reason}.`,
+  },
+  label: {
+    title: (unit: string) => `I see … ${unit}`,
+    scale: 'Scale of your reading',
+    scales: { face: 'Face', hawaiian: 'Hawaiian' },
+    scaleNotes: { face: 'Face: from trough to crest.', hawaiian: 'Hawaiian: half of the face.' },
+    values: 'Height of the waves',
+    flat: 'Flat',
+    more: 'More',
+    fewer: 'Fewer',
+    exact: (unit: string) => `Exact height, ${unit}`,
+    save: 'Save',
+    observer: 'Your name (not needed)',
+    observerNote: 'The name stands beside your readings. This browser remembers it.',
+    wrongValue: 'Type a height such as 1.2, at most 25 m of face.',
+    hawaiian: (value: string) => `${value} Hawaiian`,
+    noFrame: 'There is no frame to read yet.',
+    notReadable: (why: string) =>
+      why === '' ? 'This frame cannot be read.' : `This frame cannot be read: ${why}. Older frames can.`,
+    invite: (time: string) => `Tap the height of the waves in the frame of ${time}.`,
+    isRead: (time: string) => `The frame of ${time} has a reading. Tap to correct it.`,
+    ofFrame: (value: string, time: string) => `${value} for the frame of ${time}`,
+    sending: (what: string) => `Saving ${what}`,
+    saved: (what: string) => `Saved: ${what}.`,
+    replaces: (whose: string) => `It replaces ${whose}.`,
+    by: (value: string, observer: string | null) => (observer === null ? value : `${value} by ${observer}`),
+    simulatedObserver: 'simulated person',
+    undo: 'Undo',
+    undoing: 'Undoing',
+    undone: (what: string) => `Not kept: ${what}.`,
+    undoFailed: (what: string) => `Not undone: ${what}. Remove it in the list of readings.`,
+    waiting: (what: string, count: number) =>
+      count > 1
+        ? `The agent does not answer. ${String(count)} readings are sent when it does; keep this page open.`
+        : `The agent does not answer. ${what} is sent when it does; keep this page open.`,
+    drop: 'Do not send',
+    theirs: (whose: string) => `Somebody read this frame meanwhile: ${whose}. That reading stays.`,
+    refused: (what: string) => `Not saved: ${what}.`,
+    refusals: {
+      label_refused: 'The gauge could not use this frame, so nobody can read it.',
+      observation_unknown: 'The device has deleted this frame.',
+      camera_unknown: 'The camera was removed.',
+      store_full: 'The disk of the device is full.',
+    },
+    openQueue: 'Read older frames',
+    openList: (count: string) => (count === '' ? 'Readings' : `Readings (${count})`),
+    modelReads: 'This model measures heights by itself. Your readings are kept to compare.',
+    viewChanged: (readings: string) =>
+      `The camera looks somewhere else than before. ${readings} of the former view are kept. Turn the camera back, or read this view.`,
+    visits: (readings: string, read: number, wanted: number) =>
+      `${readings}, ${String(read)} of ${String(wanted)} visits. Readings within hours of each other count as one visit.`,
+    visitsDone: (readings: string, visits: number) => `${readings} on ${String(visits)} visits.`,
+    gauge: 'This gauge',
+    guess: 'Usual height',
+    errorTitle: 'Off by, on average',
+    isBetter: (share: string) =>
+      `The error of the gauge is ${share} smaller than that of always saying the usual height.`,
+    isNotBetter:
+      'Always saying the usual height is as good, so the gauge says the usual height. More readings help.',
+  },
+  queue: {
+    title: 'Read older frames',
+    loading: 'Loading',
+    failed: 'The frames cannot be loaded now.',
+    empty: 'There is no frame without a reading. The device keeps one each quarter of an hour.',
+    done: 'That was the last one. Thank you.',
+    position: (index: number, count: number) => `${String(index)} of ${String(count)}`,
+    reasons: {
+      no_height: 'has no height yet',
+      usual_height: 'has only the usual height',
+      wide_interval: 'the gauge is not sure',
+      other_time: 'no reading near its time',
+    },
+    gaugeSays: (height: string) => `The gauge says ${height}`,
+    frameOf: (time: string) => `Frame of ${time}`,
+    noImage: 'This image is gone. Skip it.',
+    skip: 'Skip',
+    close: 'Close',
+    keys: 'Keys: arrows move between the values, Enter saves, 0 to 7 choose one, S skips, B goes back, Z undoes.',
+  },
+  list: {
+    title: 'Readings',
+    count: (readings: string) => `${readings}, newest first.`,
+    height: 'Height',
+    frame: 'Frame',
+    observer: 'By',
+    remove: 'Remove',
+    removeOne: (value: string, time: string) => `Remove ${value}, ${time}`,
+    removed: (value: string) => `Removed: ${value}.`,
+    all: (count: number) => `Show all ${String(count)}`,
+    lost: 'The agent does not answer.',
   },
   history: {
     title: 'History',

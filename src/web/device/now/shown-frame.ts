@@ -1,0 +1,86 @@
+import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import type { KeptFrame } from '../../../contract/history.ts';
+import type { Observation } from '../../../contract/observation.ts';
+import type { CameraView } from '../../../contract/openapi/views.ts';
+import { request, requestImage, requestJson } from '../../shared/api.ts';
+import { recordOf } from './records.ts';
+
+const WIDTH_PX = 1280;
+const OBSERVATION_HEADER = 'swellsight-observation';
+
+/** The frame on the page, and the record to which it belongs: labels go to this one. */
+export interface ShownFrame {
+  readonly camera: string;
+  readonly url: string;
+  readonly observationId: string;
+  /** Null: the agent does not have it any more. */
+  readonly record: Observation | null;
+}
+
+/** Null: there is none yet. */
+export const shownFrame = signal<ShownFrame | null>(null);
+/** The frame does not change, because a person reads it. */
+export const isHeld = signal(false);
+
+/** Shows the newest frame of the camera, and the next one when it arrives. */
+export function useNewestFrame({ id: camera, latest }: CameraView): void {
+  const held = isHeld.value;
+  // A record without a frame brings no other frame; the first one is wanted in any case.
+  const version = latest === null || latest.burst.used > 0 || latest.status !== 'skipped' ? latest?.id : '';
+  useEffect(() => {
+    if (held) return undefined;
+    const stop = new AbortController();
+    readNewest(camera, stop.signal).then(
+      (next) => {
+        if (next === null) return;
+        if (stop.signal.aborted) URL.revokeObjectURL(next.url);
+        else show(next);
+      },
+      // The age beside the frame says that it is old.
+      () => undefined,
+    );
+    return () => stop.abort();
+  }, [camera, version, held]);
+  useEffect(() => () => show(null), [camera]);
+}
+
+function show(next: ShownFrame | null): void {
+  const before = shownFrame.peek();
+  if (before?.observationId === next?.observationId && before?.camera === next?.camera && before !== null) {
+    if (next !== null) URL.revokeObjectURL(next.url);
+    return;
+  }
+  shownFrame.value = next;
+  if (before !== null) URL.revokeObjectURL(before.url);
+}
+
+/** The newest frame, or the newest kept one: after a start there may be no other for hours. */
+async function readNewest(camera: string, signal: AbortSignal): Promise<ShownFrame | null> {
+  const path = `/api/v1/cameras/${encodeURIComponent(camera)}`;
+  const newest = await readLatest(`${path}/latest.jpg?max_width_px=${String(WIDTH_PX)}`, signal);
+  if (newest !== null) return { camera, ...newest, record: await recordOf(newest.observationId, signal) };
+  const { frames } = await requestJson<{ frames: readonly KeptFrame[] }>(`${path}/frames?limit=1`, {
+    signal,
+  });
+  const observationId = frames[0]?.observation_id;
+  if (observationId === undefined) return null;
+  const url = await requestImage(`/api/v1/observations/${observationId}/image.jpg`, signal);
+  if (url === null) return null;
+  return { camera, url, observationId, record: await recordOf(observationId, signal) };
+}
+
+async function readLatest(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly url: string; readonly observationId: string } | null> {
+  try {
+    const response = await request(path, { signal });
+    const observationId = response.headers.get(OBSERVATION_HEADER);
+    if (observationId === null) return null;
+    return { url: URL.createObjectURL(await response.blob()), observationId };
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    return null;
+  }
+}
