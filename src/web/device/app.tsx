@@ -28,6 +28,11 @@ const VIEWS: readonly View[] = [
     label: text.views.history,
     View: lazyView(async () => (await import('./history/history-view.tsx')).HistoryView),
   },
+  {
+    name: 'setup',
+    label: text.views.setup,
+    View: lazyView(async () => (await import('./setup/setup-view.tsx')).SetupView),
+  },
 ];
 
 export function App() {
