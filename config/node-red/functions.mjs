@@ -121,7 +121,7 @@ export function sendCommand(msg, flow) {
   const [site, device, id] = camera.split('/');
   const commandId = `node-red-${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const answers = flow.get('answers') ?? [];
-  answers.unshift({ id: commandId, camera, command, text: 'sent' });
+  answers.unshift({ id: commandId, camera, command, text: 'sent', sentMs: Date.now() });
   flow.set('answers', answers.slice(0, LIMITS.answers));
   const payload = {
     id: commandId,
@@ -241,7 +241,7 @@ export function drawCamera(key, { observations, clips }, state, nowMs) {
   return `<section><h2>${escapeHtml(key)}${mark}</h2><p>device ${escapeHtml(state ?? 'unknown')}${minutes === null ? '' : `, newest record ${minutes} min ago`}</p><dl>${rows.join('')}</dl><form method="post"><input type="hidden" name="camera" value="${escapeHtml(key)}">${button('capture', 'Capture now')}${clip ? button('sea_state', 'Measure a clip') : ''}</form>${charts.join('')}</section>`;
 }
 
-/** The page, without scripts. The browser loads it again every 10 s. */
+/** The page, without scripts. The browser loads it again each minute, and sooner while a command waits for its answer. */
 export function drawPage(msg, flow) {
   const nowMs = Date.now();
   const devices = flow.get('devices') ?? {};
@@ -249,15 +249,19 @@ export function drawPage(msg, flow) {
   const sections = cameras.map(([key, camera]) =>
     drawCamera(key, camera, devices[key.split('/').slice(0, 2).join('/')], nowMs),
   );
-  const answers = (flow.get('answers') ?? []).map(
-    ({ command, camera, text }) => `<li>${escapeHtml(`${command} ${camera}: ${text}`)}</li>`,
-  );
+  const asked = flow.get('answers') ?? [];
+  const isRecent = ({ sentMs }) => nowMs - sentMs < 120_000;
+  const isWaiting = asked.some((one) => ['sent', 'accepted'].includes(one.text) && isRecent(one));
+  const answers = asked.map((one) => {
+    const text = one.text === 'sent' && !isRecent(one) ? 'no answer' : one.text;
+    return `<li>${escapeHtml(`${one.command} ${one.camera}: ${text}`)}</li>`;
+  });
   const style =
     'body{font:16px system-ui,sans-serif;margin:1rem;max-width:44rem;color-scheme:light dark}' +
     'dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem}dd{margin:0}figure{margin:.5rem 0}' +
     'svg{width:100%;font-size:12px}svg text{fill:currentColor}svg path{stroke:currentColor;opacity:.2}' +
     'polyline{fill:none;stroke:#07c;stroke-width:2}circle{fill:#07c}polygon{fill:#07c;opacity:.25}';
-  msg.payload = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SwellSight</title><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="10"><style>${style}</style></head><body><h1>SwellSight</h1>${sections.join('') || '<p>No records yet.</p>'}<h2>Commands</h2><ul>${answers.join('') || '<li>none</li>'}</ul></body></html>`;
+  msg.payload = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SwellSight</title><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="${isWaiting ? 3 : 60}"><style>${style}</style></head><body><h1>SwellSight</h1>${sections.join('') || '<p>No records yet.</p>'}<h2>Commands</h2><ul>${answers.join('') || '<li>none</li>'}</ul></body></html>`;
   msg.headers = {
     'content-type': 'text/html; charset=utf-8',
     'content-security-policy':

@@ -9,7 +9,8 @@ const root = join(import.meta.dirname, '../..');
 const dir = join(root, '.cache/node-red');
 const run = (command: string, args: readonly string[], env: Record<string, string> = {}): void => {
   const options = { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } } as const;
-  const { status } = spawnSync(command, args, options);
+  const { status, error } = spawnSync(command, args, options);
+  if (error) process.stderr.write(`cannot run ${command}: ${error.message}\n`);
   if (status !== 0) process.exit(status ?? 1);
 };
 

@@ -179,11 +179,13 @@ describe('the functions of the flow', () => {
     expect(command).toMatchObject({ topic: `${PREFIX}/cmd/capture`, qos: 1, retain: false });
     expect(contractFault(String(command?.['topic']), Buffer.from(String(command?.['payload'])))).toBeNull();
     const { id } = JSON.parse(String(command?.['payload'])) as { id: string };
+    expect(flow.page).toContain(`content="3"`);
     const answer = (message: object): unknown =>
       flow.run('Keep the answer', { topic: `${PREFIX}/cmdres/capture`, payload: JSON.stringify(message) });
     expect(answer({ id: 'of another program', status: 'accepted', reason: null })).toBeNull();
     answer({ id, status: 'succeeded', result: observation, duration_ms: 900 });
     expect(flow.page).toContain(`<li>capture ${KEY}: succeeded: 1.2 m</li>`);
+    expect(flow.page).toContain(`content="60"`);
     // The inject node has no browser that waits.
     const [injected, none] = flow.run('Send a command', { payload: KEY }) as readonly unknown[];
     expect([injected, none]).toMatchObject([{ topic: `${PREFIX}/cmd/capture` }, null]);
