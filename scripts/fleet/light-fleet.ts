@@ -378,7 +378,8 @@ export class LightDevice {
     try {
       await clock.sleep(random() * seconds * 1000, signal);
       for (;;) {
-        await work();
+        // Without a wait: a message on a lost connection has no end.
+        work().catch(() => undefined);
         await clock.sleep(seconds * 1000, signal);
       }
     } catch (thrown) {

@@ -1,9 +1,12 @@
 import { render } from 'preact';
 import '../shared/theme.css';
+import './fleet.css';
 import { applyTheme } from '../shared/preferences.ts';
-import { text } from '../shared/text.ts';
+import { App } from './app.tsx';
+import { followLogin } from './fleet-store.ts';
 
 applyTheme();
 const root = document.getElementById('app');
 if (root === null) throw new Error('the page has no element #app');
-render(<h1>{text.title}</h1>, root);
+followLogin();
+render(<App />, root);
