@@ -242,10 +242,10 @@ describe.skipIf(installed === undefined)('Node-RED (needs npm run check:node-red
   });
 
   it('shows the period and the clip', async () => {
-    await shows('<dt>Period</dt><dd>\\d+\\.\\d \\(\\d', 400_000);
+    await shows('<dt>Period</dt><dd>\\d+\\.\\d \\(\\d', 1_200_000);
     await shows('<dt>Breakers</dt>');
     await shows('Measure a clip');
-  }, 420_000);
+  }, 1_260_000);
 
   it('survives hostile messages', async () => {
     const client = await broker.client();
