@@ -25,7 +25,10 @@ const REASON_TEXTS = Object.fromEntries(
   REASONS.map((reason) => [reason, isOwnReason(reason) ? OWN_REASONS[reason] : errorText(reason)]),
 );
 
-/** `docs/generated/codes.md`, generated from all tables of codes. */
+/**
+ * `docs/generated/codes.md`, generated from all tables of codes; and the texts of the codes of events and failures for the
+ * device page, which has no code of the agent.
+ */
 export function codeFiles(): Record<string, string> {
   const text = [
     '# Codes',
@@ -91,8 +94,19 @@ export function codeFiles(): Record<string, string> {
     ),
     '',
   ].join('\n');
-  return { 'docs/generated/codes.md': text };
+  return {
+    'docs/generated/codes.md': text,
+    'src/web/device/agent/code-texts.json': JSON.stringify({
+      codes: pageTexts({ ...Object.fromEntries(errorTexts), ...REASON_TEXTS, ...EVENT_CODES }),
+      event_types: pageTexts(EVENT_TYPES),
+    }),
+  };
 }
+
+const errorTexts = Object.keys(ERROR_CODES).map((code) => [code, errorText(code as ErrorCode)] as const);
+/** Meaning and remedy of each code. */
+const pageTexts = (codes: Readonly<Record<string, CodeText>>): Readonly<Record<string, readonly string[]>> =>
+  Object.fromEntries(Object.entries(codes).map(([code, { meaning, remedy }]) => [code, [meaning, remedy]]));
 
 const row = (...cells: readonly string[]): string => `| ${cells.map(escapeCell).join(' | ')} |`;
 

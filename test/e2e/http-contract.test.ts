@@ -117,6 +117,7 @@ describe('HTTP API of a running agent', () => {
       '/api/v1/models/info',
       '/api/v1/outbox',
       '/api/v1/log',
+      '/api/v1/diagnostics',
       '/api/v1/cameras',
       '/api/v1/cameras/sea/latest.jpg?annotate&max_width_px=320',
       '/api/v1/cameras/sea/labels',

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox';
+import { Diagnostics } from '../diagnostics.ts';
 import { closed } from '../schema-parts.ts';
-import { jsonAnswer, mediaAnswer, operations } from './operation.ts';
+import { jsonAnswer, mediaAnswer, operations, STORE_READ_ERRORS } from './operation.ts';
 import { About, AgentStatus, Condensed, HealthReport, Live, LogLines, Ready } from './views.ts';
 
 const NOT_MODIFIED = { status: 304, description: 'Not modified.', contentType: null, schema: null } as const;
@@ -115,6 +116,13 @@ export const HEALTH_OPERATIONS = operations('health', {
     summary: 'Returns the latest lines of the log, without secrets, oldest first.',
     query: Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 500, default: 500 }) }, closed),
     answers: [jsonAnswer(200, 'Lines of this run. At most 256 KiB are kept.', LogLines)],
+  },
+  diagnostics: {
+    method: 'GET',
+    path: '/api/v1/diagnostics',
+    summary: 'Returns a report for remote troubleshooting, without secrets.',
+    answers: [jsonAnswer(200, 'The result of the command `diagnostics`, in full.', Diagnostics)],
+    errors: STORE_READ_ERRORS,
   },
   metrics: {
     method: 'GET',

@@ -2,6 +2,9 @@ import type { AgentApi } from '../../contract/api.ts';
 import { HEALTH_OPERATIONS } from '../../contract/openapi/health-operations.ts';
 import { addRoute, type Routes } from '../route.ts';
 
+/** More than a report ever has: unlike MQTT, HTTP has no small limit. */
+const MAX_REPORT_BYTES = 4_000_000;
+
 type Condition = 'ok' | 'degraded' | 'failed';
 
 function readCondition(api: AgentApi): { readonly status: Condition; readonly degraded: readonly string[] } {
@@ -12,7 +15,7 @@ function readCondition(api: AgentApi): { readonly status: Condition; readonly de
 
 /** Liveness, readiness, health, status and metrics. A supervisor needs only the status code: 200 or 503. */
 export const healthRoutes: Routes = (app, { api, metrics }) => {
-  const { live, ready, health, healthDetailed, status, log } = HEALTH_OPERATIONS;
+  const { live, ready, health, healthDetailed, status, log, diagnostics } = HEALTH_OPERATIONS;
   addRoute(app, live, (_request, reply) => {
     const isLive = api.live();
     void reply.code(isLive ? 200 : 503);
@@ -35,6 +38,7 @@ export const healthRoutes: Routes = (app, { api, metrics }) => {
   });
   addRoute(app, status, () => api.status());
   addRoute(app, log, ({ query }) => ({ lines: [...api.log(query.limit)] }));
+  addRoute(app, diagnostics, () => api.diagnostics({ maxBytes: MAX_REPORT_BYTES }));
   if (!metrics) return;
   addRoute(app, HEALTH_OPERATIONS.metrics, async (_request, reply) => {
     const text = await metrics.text();

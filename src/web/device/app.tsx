@@ -33,6 +33,11 @@ const VIEWS: readonly View[] = [
     label: text.views.setup,
     View: lazyView(async () => (await import('./setup/setup-view.tsx')).SetupView),
   },
+  {
+    name: 'agent',
+    label: text.views.agent,
+    View: lazyView(async () => (await import('./agent/agent-view.tsx')).AgentView),
+  },
 ];
 
 export function App() {

@@ -1,4 +1,4 @@
-import type { Unit } from './preferences.ts';
+import type { Unit } from './units.ts';
 
 const METRES_PER_FOOT = 0.3048;
 

@@ -1,4 +1,7 @@
 import { effect, signal, type Signal } from '@preact/signals';
+import { UNITS, type Unit } from './units.ts';
+
+export { UNITS, type Unit };
 
 const PREFIX = 'swellsight.';
 
@@ -36,8 +39,6 @@ function readChoice<T extends string>(name: string, choices: readonly T[]): T | 
   return choices.find((choice) => choice === stored);
 }
 
-export const UNITS = ['m', 'ft'] as const;
-export type Unit = (typeof UNITS)[number];
 export const unit = remembered<Unit>('unit', UNITS, 'm');
 
 export const THEMES = ['auto', 'light', 'dark'] as const;

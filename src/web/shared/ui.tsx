@@ -1,8 +1,9 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import type { RequestProblem } from './api.ts';
+import type { Tone } from './tone.ts';
 
-export type Tone = 'ok' | 'warn' | 'bad' | 'off';
+export type { Tone };
 
 /** Circle, triangle, square, ring: states can be told apart without colour. */
 const SHAPES: Readonly<Record<Tone, JSX.Element>> = {

@@ -1,0 +1,3 @@
+/** Units of heights. */
+export const UNITS = ['m', 'ft'] as const;
+export type Unit = (typeof UNITS)[number];
