@@ -9,6 +9,8 @@ import { PicturedDevice } from './device.ts';
 /** The views of the device page, and what is on the screen when a view is complete. */
 const DEVICE_VIEWS: Readonly<Record<string, string>> = {
   now: 'figure img',
+  setup: '.camera img',
+  'setup?edit=north': '.board img',
 };
 const THEMES = ['light', 'dark'] as const;
 /** Time for images and charts after the first element is there. */
@@ -36,7 +38,7 @@ for (const view of views)
       });
       await opened.page.waitForSelector(DEVICE_VIEWS[view] ?? 'main');
       await opened.page.waitForTimeout(SETTLE_MS);
-      const path = join(values.out, `device-${view}-${screen}-${theme}.webp`);
+      const path = join(values.out, `device-${view.replaceAll(/\W+/g, '-')}-${screen}-${theme}.webp`);
       await sharp(await opened.page.screenshot())
         .webp({ quality: QUALITY })
         .toFile(path);

@@ -39,11 +39,11 @@ export class CameraTest {
    * the configuration does, with `capture_busy` during another test, and when the signal aborts.
    */
   async run(candidate: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<CameraTestResult> {
+    if (this.#isRunning)
+      throw new AgentError('capture_busy', 'another camera is being tested', { hint: 'try again' });
     const preview = this.#deps.configuration.preview({ cameras: [candidate] });
     const settings = preview.cameras.find(({ id }) => id === candidate['id']);
     if (!settings) throw new AgentError('config_invalid', 'the settings of a camera are missing');
-    if (this.#isRunning)
-      throw new AgentError('capture_busy', 'another camera is being tested', { hint: 'try again' });
     this.#isRunning = true;
     using _running = { [Symbol.dispose]: () => void (this.#isRunning = false) };
     const { clock } = this.#deps;

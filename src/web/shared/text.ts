@@ -428,7 +428,7 @@ export const text = {
       testing: 'Testing',
       testHint: 'Takes one frame, saves nothing.',
       testRuns: 'Waiting for a frame of the camera. This takes up to half a minute.',
-      testFailed: 'No frame.',
+      testFailed: 'No frame:',
       testWorked: 'The camera works.',
       testImage: 'The frame of the test',
       testFrame: (width: string, height: string, took: string) => `${width} × ${height} pixels, in ${took}`,

@@ -83,7 +83,7 @@ function CameraCard(props: {
   const { list, form } = text.setup;
   const view = cameras.value.find((one) => one.id === id);
   // A camera may be observed each second: its picture here is for recognising it.
-  const frame = useFrame(id, 480, FRAME_EVERY_MS);
+  const frame = useFrame(id, 480, FRAME_EVERY_MS * Math.ceil(cameras.value.length / 4));
   const isLocal = config.value?.local_cameras?.includes(id) === true;
   return (
     <li class="card camera">

@@ -4,7 +4,7 @@ import { route } from '../../shared/route.ts';
 import { text } from '../../shared/text.ts';
 import { CameraForm } from './camera-form.tsx';
 import { CameraList } from './camera-list.tsx';
-import { cameraSettings, config, followTrial, readConfig, setupProblem } from './setup-store.ts';
+import { cameraSettings, config, followTrial, notice, readConfig, setupProblem } from './setup-store.ts';
 import { SetupProblem } from './test-result.tsx';
 import { TrialBar } from './trial-bar.tsx';
 
@@ -25,6 +25,8 @@ export function SetupView() {
       scrollTo({ top: 0 });
       document.querySelector<HTMLElement>('.setup [data-begin]')?.focus({ preventScroll: true });
     }
+    // What happened before is old news in a form.
+    if (isForm) notice.value = null;
     shownBefore.current = shown;
   }, [shown]);
   if (config.value === null)
