@@ -74,6 +74,7 @@ export const KeptFrame = Type.Object(
     height_m: Nullable(Type.Number({ minimum: 0 })),
     low_m: Nullable(Type.Number({ minimum: 0 })),
     high_m: Nullable(Type.Number({ minimum: 0 })),
+    height_basis: Wave.properties.height_basis,
     labelled: Type.Boolean(),
   },
   { ...closed, title: 'KeptFrame' },

@@ -124,6 +124,7 @@ const keptFrame = (values: RecordValues, labelled: boolean): KeptFrame => ({
   height_m: values.heightM,
   low_m: values.lowM,
   high_m: values.highM,
+  height_basis: values.basis,
   labelled,
 });
 

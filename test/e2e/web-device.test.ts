@@ -1,3 +1,4 @@
+import type { Locator } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { findAxeViolations, hasBrowser, SCREENS, TestBrowser } from '../fixtures/browser.ts';
@@ -76,7 +77,28 @@ describe.skipIf(!hasBrowser)('The device page in a browser (needs the package ch
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name, exact: true }).waitFor();
 
-    await page.getByRole('img', { name: /^Frame of cam at/ }).waitFor({ timeout: 60_000 });
+    // Each label of a newest observation keeps its frame. The frames of a day are read when it is chosen.
+    const day = page.getByRole('combobox', { name: 'Day' });
+    const play = page.getByRole('button', { name: 'Play' });
+    const choose = async (value: string, shown: Locator): Promise<void> => {
+      await day.selectOption(value);
+      await shown.waitFor({ timeout: 30_000 });
+    };
+    const isPlayable = async (): Promise<boolean> => {
+      await choose('1', page.getByText('No frame of this day is kept'));
+      await choose('0', page.getByRole('img', { name: /^Frame of cam at/ }));
+      return play.isVisible();
+    };
+    await vi.waitUntil(isPlayable, { timeout: 90_000, interval: 2000 });
+    const scrub = page.getByRole('slider', { name: 'Time of the frame' });
+    await scrub.focus();
+    await page.keyboard.press('Home');
+    expect(await scrub.inputValue()).toBe('0');
+    await play.click();
+    const last = (await scrub.getAttribute('max')) ?? '';
+    await vi.waitUntil(async () => (await scrub.inputValue()) === last, { timeout: 60_000 });
+    await play.waitFor();
+
     await page.getByRole('button', { name: 'Show as a table' }).click();
     expect(await findAxeViolations(page)).toEqual([]);
     const download = page.waitForEvent('download');

@@ -309,6 +309,7 @@ export const text = {
       loading: 'Loading',
       none: 'No frame of this day is kept',
       missing: 'This frame is no longer kept',
+      failed: 'This frame cannot be loaded now',
       note: 'A frame is kept every quarter of an hour while the camera sees the sea, for a week.',
       frameOf: (camera: string, time: string) => `Frame of ${camera} at ${time}`,
       position: (number: number, count: number) => `Frame ${String(number)} of ${String(count)}`,

@@ -22,6 +22,8 @@ export interface ChartSpec {
   readonly low?: readonly (number | null)[];
   readonly high?: readonly (number | null)[];
   readonly range: readonly [number, number];
+  /** Possible distances of the marks at the side, rising: those that `formatValue` shows exactly. */
+  readonly steps: readonly number[];
   readonly formatValue: (value: number) => string;
   readonly colour: string;
   readonly gaps?: readonly Gap[];
@@ -44,6 +46,11 @@ export interface ChartLayout {
 
 /** Room at the end of the charts, CSS pixels. */
 export const END_PX = 12;
+/** Room above and below the values, CSS pixels. */
+const EDGE_PX = 8;
+/** Height of the axis of time, in sizes of its font. */
+const TIMES_SIZE = 2;
+const HATCH_PX = 8;
 const DAY_S = 86_400;
 
 /** One chart on a canvas. It has no cursor of its own: all charts of the view share one. */
@@ -66,6 +73,12 @@ export function Chart({ spec, layout }: { readonly spec: ChartSpec; readonly lay
   return <div ref={place} class="chart" style={{ height: `${String(height)}px` }} />;
 }
 
+/** How far a value is below the top of its chart, CSS pixels. */
+export function topOf(value: number, { range: [least, most] }: ChartSpec, layout: ChartLayout): number {
+  const belowPx = layout.hasTimes ? layout.fontPx * TIMES_SIZE : EDGE_PX;
+  return EDGE_PX + ((most - value) / (most - least)) * (layout.height - EDGE_PX - belowPx);
+}
+
 const dataOf = ({ atMs, values, unmeasured, low, high }: ChartSpec): UPlot.AlignedData => {
   const none = values.map(() => null);
   return [
@@ -79,7 +92,8 @@ const dataOf = ({ atMs, values, unmeasured, low, high }: ChartSpec): UPlot.Align
 
 function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLayout): UPlot.Options {
   const { width, height, side, fontPx, hasTimes, timeZone, colours } = layout;
-  const font = `${String(fontPx)}px ${getComputedStyle(document.body).fontFamily}`;
+  const family = getComputedStyle(document.body).fontFamily;
+  const font = `${String(fontPx)}px ${family}`;
   const { colour } = current.current;
   const axis = {
     font,
@@ -95,7 +109,7 @@ function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLay
   };
   const edge = { stroke: 'transparent', width: 0, spanGaps: false, points: { show: false } };
   return {
-    ...{ width, height, padding: [8, END_PX, hasTimes ? 0 : 8, 0] },
+    ...{ width, height, padding: [EDGE_PX, END_PX, hasTimes ? 0 : EDGE_PX, 0] },
     cursor: { show: false },
     legend: { show: false },
     tzDate: (atS) => UPlot.tzDate(new Date(atS * 1000), timeZone),
@@ -106,7 +120,7 @@ function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLay
     axes: [
       {
         ...axis,
-        size: hasTimes ? fontPx * 2 : 0,
+        size: hasTimes ? fontPx * TIMES_SIZE : 0,
         space: fontPx * 6,
         values: (_chart, splits, _axis, _space, stepS) =>
           splits.map((atS) => (hasTimes ? timeLabel(atS * 1000, stepS, timeZone) : '')),
@@ -114,6 +128,7 @@ function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLay
       {
         ...axis,
         size: side,
+        incrs: [...current.current.steps],
         space: fontPx * 1.8,
         values: (_chart, splits) => splits.map((value) => current.current.formatValue(value)),
       },
@@ -121,9 +136,10 @@ function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLay
     series: [{}, line, { ...line, dash: [4, 4], stroke: colours.muted }, edge, edge],
     bands: [{ series: [4, 3], fill: withAlpha(colour, 0.2) }],
     hooks: {
-      drawClear: [(chart) => drawGaps(chart, current.current, layout, font)],
+      drawClear: [(chart) => drawGaps(chart, current.current, layout)],
       draw: [
         (chart) => {
+          drawGapTexts(chart, current.current, layout, family);
           drawSingleIntervals(chart, current.current);
           drawDots(chart, current.current, colours);
         },
@@ -151,52 +167,54 @@ function timeLabel(atMs: number, stepS: number, timeZone: string): string {
 const withAlpha = (colour: string, alpha: number): string =>
   colour.startsWith('rgb(') ? colour.replace(')', ` / ${String(alpha)})`).replaceAll(',', ' ') : colour;
 
-/** Hatches the times without a height, with their reason where there is room. */
-function drawGaps(
-  chart: UPlot,
-  { gaps = [], gapText }: ChartSpec,
-  { colours, fontPx }: ChartLayout,
-  font: string,
-): void {
+/** The gaps with their left and right end, canvas pixels. Neighbours with other reasons stand apart. */
+function placedGaps(chart: UPlot, { gaps = [] }: ChartSpec) {
+  const { bbox } = chart;
+  return gaps.flatMap((gap) => {
+    const left = Math.max(bbox.left, chart.valToPos(gap.fromMs / 1000, 'x', true) + UPlot.pxRatio);
+    const end = Math.min(bbox.left + bbox.width, chart.valToPos(gap.toMs / 1000, 'x', true) - UPlot.pxRatio);
+    return end - left < 1 ? [] : [{ gap, left, widthPx: end - left }];
+  });
+}
+
+/** Hatches the times without a height. */
+function drawGaps(chart: UPlot, spec: ChartSpec, { colours }: ChartLayout): void {
   const { ctx, bbox } = chart;
-  const ratio = UPlot.pxRatio;
-  ctx.save();
-  ctx.font = font.replace(/^[\d.]+px/, `${String(fontPx * ratio)}px`);
-  ctx.textAlign = 'center';
-  ctx.textBaseline = 'middle';
-  for (const gap of gaps) {
-    // Neighbours with other reasons stand apart.
-    const left = Math.max(bbox.left, chart.valToPos(gap.fromMs / 1000, 'x', true) + ratio);
-    const right = Math.min(bbox.left + bbox.width, chart.valToPos(gap.toMs / 1000, 'x', true) - ratio);
-    if (right - left < 1) continue;
+  const apart = HATCH_PX * UPlot.pxRatio;
+  for (const { left, widthPx } of placedGaps(chart, spec)) {
     ctx.save();
     ctx.beginPath();
-    ctx.rect(left, bbox.top, right - left, bbox.height);
+    ctx.rect(left, bbox.top, widthPx, bbox.height);
     ctx.clip();
     ctx.strokeStyle = colours.line;
-    ctx.lineWidth = 1.5 * ratio;
+    ctx.lineWidth = 1.5 * UPlot.pxRatio;
     ctx.beginPath();
-    const apart = 8 * ratio;
     const first = Math.floor((left - bbox.height) / apart) * apart;
-    for (let x = first; x < right; x += apart) {
+    for (let x = first; x < left + widthPx; x += apart) {
       ctx.moveTo(x, bbox.top + bbox.height);
       ctx.lineTo(x + bbox.height, bbox.top);
     }
     ctx.stroke();
     ctx.restore();
-    const words = gapText?.(gap) ?? '';
-    const wordsPx = ctx.measureText(words).width;
-    if (words === '' || wordsPx + 16 * ratio > right - left) continue;
-    const [x, y] = [(left + right) / 2, bbox.top + bbox.height / 2];
+  }
+}
+
+/** Writes the reason into each gap that has room for it. */
+function drawGapTexts(chart: UPlot, spec: ChartSpec, { colours, fontPx }: ChartLayout, family: string): void {
+  const { ctx, bbox } = chart;
+  const sizePx = fontPx * UPlot.pxRatio;
+  ctx.save();
+  ctx.font = `${String(sizePx)}px ${family}`;
+  ctx.textAlign = 'center';
+  ctx.textBaseline = 'middle';
+  for (const { gap, left, widthPx } of placedGaps(chart, spec)) {
+    const words = spec.gapText?.(gap) ?? '';
+    const wordsPx = ctx.measureText(words).width + sizePx;
+    if (words === '' || wordsPx + sizePx > widthPx) continue;
+    const [x, y] = [left + widthPx / 2, bbox.top + bbox.height / 2];
     ctx.fillStyle = colours.surface;
     ctx.beginPath();
-    ctx.roundRect(
-      x - wordsPx / 2 - 6 * ratio,
-      y - fontPx * ratio,
-      wordsPx + 12 * ratio,
-      fontPx * 2 * ratio,
-      fontPx * ratio,
-    );
+    ctx.roundRect(x - wordsPx / 2, y - sizePx, wordsPx, 2 * sizePx, sizePx);
     ctx.fill();
     ctx.fillStyle = colours.muted;
     ctx.fillText(words, x, y);

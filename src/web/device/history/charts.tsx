@@ -3,7 +3,7 @@ import type { SeriesPoint } from '../../../contract/history.ts';
 import { toUnit } from '../../shared/format.ts';
 import { unit } from '../../shared/preferences.ts';
 import { text } from '../../shared/text.ts';
-import { Chart, END_PX, type ChartLayout, type ChartSpec } from './chart.tsx';
+import { Chart, END_PX, topOf, type ChartLayout, type ChartSpec } from './chart.tsx';
 import { Readout, readoutWords } from './readout.tsx';
 import { connectNear, rowAt, toGaps, toRows, valueRange, type Row } from './timeline.ts';
 import { useColours } from './use-colours.ts';
@@ -11,6 +11,10 @@ import type { ShownSeries } from './use-series.ts';
 
 /** Steps of the keys Page Up and Page Down. */
 const PAGE_STEPS = 12;
+/** Distances of the marks at the side, by the digits that they show. */
+const WHOLES = [1, 2, 5, 10, 20, 50];
+const HALVES = [0.5, ...WHOLES];
+const TENTHS = [0.1, 0.2, ...HALVES];
 /** Sizes in rem: they grow with the size of the text. */
 const HEIGHTS_REM = { height: 13, other: 5.5, times: 1.8 } as const;
 const SIDE_REM = 3.4;
@@ -92,20 +96,30 @@ export function Charts({ shown, timeZone }: { readonly shown: ShownSeries; reado
         onFocus={() => setChosenMs((before) => before ?? toMs)}
         onBlur={() => setChosenMs(null)}
       >
-        {plots.map(({ name, spec }, index) => (
-          <div key={name} class="plot">
-            <p class="plot-name small">
-              {text.history.plotName(text.history.charts[name], PLOT_UNITS[name] ?? unit.value)}
-            </p>
-            <Chart
-              spec={spec}
-              layout={layoutOf(
-                name === 'height' ? HEIGHTS_REM.height : HEIGHTS_REM.other,
-                index === plots.length - 1,
-              )}
-            />
-          </div>
-        ))}
+        {plots.map(({ name, spec }, index) => {
+          const heightRem = name === 'height' ? HEIGHTS_REM.height : HEIGHTS_REM.other;
+          const layout = layoutOf(heightRem, index === plots.length - 1);
+          const value = chosenMs === null ? null : (spec.values[chosen] ?? spec.unmeasured?.[chosen] ?? null);
+          return (
+            <div key={name}>
+              <p class="plot-name small">
+                {text.history.plotName(text.history.charts[name], PLOT_UNITS[name] ?? unit.value)}
+              </p>
+              <div class="plot-area">
+                <Chart spec={spec} layout={layout} />
+                {value === null ? null : (
+                  <div
+                    class="plot-dot"
+                    style={{
+                      left: `${cursorPx.toFixed(1)}px`,
+                      top: `${topOf(value, spec, layout).toFixed(1)}px`,
+                    }}
+                  />
+                )}
+              </div>
+            </div>
+          );
+        })}
         {width > 0 && row !== null && chosenMs !== null ? (
           <div class="chart-cursor" style={{ left: `${cursorPx.toFixed(1)}px` }} />
         ) : null}
@@ -158,6 +172,7 @@ function specsOf(
     values: column((point) => (isUsual(point) ? null : inUnit(point.height_m))),
     unmeasured: column((point) => (isUsual(point) ? inUnit(point.height_m) : null)),
     ...{ low, high, dots, newest, range: [Math.max(0, least), most] as const, colour: colours.accent },
+    steps: heightUnit === 'm' ? TENTHS : HALVES,
     formatValue: (value) => (heightUnit === 'm' ? value.toFixed(1) : String(Math.round(value * 2) / 2)),
     gaps: toGaps(rows),
     gapText: ({ hasRecords, reason }) =>
@@ -180,6 +195,7 @@ function specsOf(
         ...time,
         ...{ values: periods, low: periodLow, high: periodHigh, colour: colours.ok },
         range: [Math.max(0, leastS), mostS],
+        steps: WHOLES,
         formatValue: (value) => String(Math.round(value)),
       },
     },
@@ -188,7 +204,8 @@ function specsOf(
       spec: {
         ...time,
         ...{ values: tides, colour: colours.muted, range: valueRange(tides, [-1, 1], toUnit(1, heightUnit)) },
-        formatValue: (value) => value.toFixed(1),
+        steps: TENTHS,
+        formatValue: (value) => value.toFixed(1).replace('-', '\u2212'),
       },
     },
     {
@@ -196,6 +213,7 @@ function specsOf(
       spec: {
         ...time,
         ...{ values: column((point) => point.quality), colour: colours.control, range: [0, 1.05] as const },
+        steps: [0.1, 0.25, 0.5],
         formatValue: (value) => String(Math.round(value * 100)),
       },
     },

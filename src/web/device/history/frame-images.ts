@@ -3,7 +3,9 @@ import { requestImage } from '../../shared/api.ts';
 /** Requests at the same time. */
 const PARALLEL = 3;
 
-export type FrameImage = { readonly state: 'shown'; readonly url: string } | { readonly state: 'missing' };
+/** `missing`: no image is kept. `failed`: the request failed; the next `want` tries again. */
+export type FrameImage =
+  { readonly state: 'shown'; readonly url: string } | { readonly state: 'missing' | 'failed' };
 
 /** The images of kept frames, each requested once. `onChange` is called when one has arrived. */
 export class FrameImages {
@@ -23,7 +25,11 @@ export class FrameImages {
 
   /** Requests these images, in this order, and forgets what waits of former calls. */
   want(ids: readonly string[]): void {
-    this.#wanted = ids.filter((id) => !this.#images.has(id) && !this.#underWay.has(id));
+    const isOpen = (id: string): boolean => {
+      const image = this.#images.get(id);
+      return (image === undefined || image.state === 'failed') && !this.#underWay.has(id);
+    };
+    this.#wanted = ids.filter(isOpen);
     this.#next();
   }
 
@@ -49,14 +55,16 @@ export class FrameImages {
 
   async #load(id: string): Promise<void> {
     const { signal } = this.#stop;
-    // A frame that cannot be loaded is passed over.
-    const url = await requestImage(`/api/v1/observations/${id}/image.jpg`, signal).catch(() => null);
+    const image = await requestImage(`/api/v1/observations/${id}/image.jpg`, signal).then(
+      (url): FrameImage => (url === null ? { state: 'missing' } : { state: 'shown', url }),
+      (): FrameImage => ({ state: 'failed' }),
+    );
     this.#underWay.delete(id);
     if (signal.aborted) {
-      if (url !== null) URL.revokeObjectURL(url);
+      if (image.state === 'shown') URL.revokeObjectURL(image.url);
       return;
     }
-    this.#images.set(id, url === null ? { state: 'missing' } : { state: 'shown', url });
+    this.#images.set(id, image);
     this.#onChange();
     this.#next();
   }

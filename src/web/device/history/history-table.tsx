@@ -10,16 +10,20 @@ import type { ShownSeries } from './use-series.ts';
 export function HistoryTable({
   shown: { series, fromMs, toMs },
   timeZone,
+  isVisible,
 }: {
   readonly shown: ShownSeries;
   readonly timeZone: string;
+  /** False: for screen readers only. */
+  readonly isVisible: boolean;
 }) {
   const rows = toRows(series, fromMs, toMs).toReversed();
   const { table } = text.history;
   return (
     <div
-      class="scroll history-table"
-      tabIndex={0}
+      class={isVisible ? 'scroll history-table' : 'hidden-text'}
+      // To scroll by keyboard.
+      tabIndex={isVisible ? 0 : undefined}
       role="region"
       aria-label={text.history.tableOf(series.camera)}
     >

@@ -64,8 +64,8 @@ function CameraHistory({ id }: { readonly id: string }) {
               </button>
               <CsvLink camera={id} shown={shown} />
             </div>
-            <div id={tableId} class={showsTable ? '' : 'hidden-text'}>
-              <HistoryTable shown={shown} timeZone={zone} />
+            <div id={tableId}>
+              <HistoryTable shown={shown} timeZone={zone} isVisible={showsTable} />
             </div>
           </>
         )}

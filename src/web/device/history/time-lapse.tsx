@@ -46,18 +46,16 @@ export function TimeLapse({
     const rest = isPlaying || at !== null ? [...ids.slice(index), ...ids.slice(0, index)] : [];
     images.want([frame.observation_id, ...rest]);
   }, [frame?.observation_id, isPlaying, ids.length]);
+  const next = frames?.[index + 1];
+  const isNextLoaded = next !== undefined && images.get(next.observation_id) !== null;
   useEffect(() => {
     if (!isPlaying) return;
+    if (next === undefined) setPlaying(false);
     // The next frame waits for its image.
-    const next = frames?.[index + 1];
-    if (next === undefined) {
-      setPlaying(false);
-      return;
-    }
-    if (images.get(next.observation_id) === null) return;
+    if (!isNextLoaded) return;
     const timer = setTimeout(() => setAt(index + 1), FRAME_MS);
     return () => clearTimeout(timer);
-  });
+  }, [isPlaying, index, isNextLoaded]);
   const play = (): void => {
     if (!isPlaying && index === last) setAt(0);
     setPlaying(!isPlaying);
@@ -97,12 +95,14 @@ export function TimeLapse({
         {image?.state === 'shown' ? (
           <img src={image.url} alt={words.frameOf(camera, time ?? '')} width="640" height="360" />
         ) : (
-          <div class="lapse-none">
+          <div class={`lapse-none ${frames?.length === 0 ? 'is-empty' : ''}`}>
             {frames === null || (frame !== null && image === null)
               ? words.loading
               : frame === null
                 ? words.none
-                : words.missing}
+                : image?.state === 'failed'
+                  ? words.failed
+                  : words.missing}
           </div>
         )}
         {frame === null ? null : (
@@ -147,8 +147,10 @@ export function TimeLapse({
   );
 }
 
-function heightOf({ height_m: heightM }: KeptFrame): string {
-  return heightM === null ? text.now.noHeight : formatHeight(heightM, unit.value);
+function heightOf({ height_m: heightM, height_basis: basis }: KeptFrame): string {
+  if (heightM === null) return text.now.noHeight;
+  const height = formatHeight(heightM, unit.value);
+  return basis === 'site_median' ? `${height}, ${text.history.usualHeight}` : height;
 }
 
 /** The kept frames of a day, oldest first; null before they are known. Read again now and then: the day may go on. */

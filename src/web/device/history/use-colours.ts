@@ -20,6 +20,8 @@ export function useColours(): Colours {
 function readColours(): Colours {
   const probe = document.createElement('span');
   probe.hidden = true;
+  // A canvas has no forced colours: the theme's own are told apart better than one.
+  probe.style.setProperty('forced-color-adjust', 'none');
   document.body.append(probe);
   const found = Object.fromEntries(
     NAMES.map((name) => {
