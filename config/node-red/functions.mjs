@@ -161,7 +161,7 @@ export function escapeHtml(text) {
 
 /** A line with the band of its interval. It breaks where records have no value, or where there were none for long. */
 export function drawChart(label, unit, records, nowMs) {
-  const [width, height, left, bottom] = [640, 160, 40, 20];
+  const [width, height, left, bottom] = [480, 150, 40, 24];
   const hours = LIMITS.hours;
   const points = records.filter(({ atMs }) => atMs > nowMs - hours * 3_600_000);
   const valued = points.filter(({ value }) => value !== null);
@@ -257,9 +257,10 @@ export function drawPage(msg, flow) {
     return `<li>${escapeHtml(`${one.command} ${one.camera}: ${text}`)}</li>`;
   });
   const style =
-    'body{font:16px system-ui,sans-serif;margin:1rem;max-width:44rem;color-scheme:light dark}' +
+    ':root{color-scheme:light dark}body{font:16px system-ui,sans-serif;margin:1rem;max-width:44rem}' +
+    'button{font:inherit;padding:.5rem 1rem;margin:0 .5rem .5rem 0}' +
     'dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem}dd{margin:0}figure{margin:.5rem 0}' +
-    'svg{width:100%;font-size:12px}svg text{fill:currentColor}svg path{stroke:currentColor;opacity:.2}' +
+    'svg{width:100%;font-size:14px}svg text{fill:currentColor}svg path{stroke:currentColor;opacity:.2}' +
     'polyline{fill:none;stroke:#07c;stroke-width:2}circle{fill:#07c}polygon{fill:#07c;opacity:.25}';
   msg.payload = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SwellSight</title><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="${isWaiting ? 3 : 60}"><style>${style}</style></head><body><h1>SwellSight</h1>${sections.join('') || '<p>No records yet.</p>'}<h2>Commands</h2><ul>${answers.join('') || '<li>none</li>'}</ul></body></html>`;
   msg.headers = {
