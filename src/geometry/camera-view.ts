@@ -53,6 +53,13 @@ export class CameraView {
     return this.#position[2] - levelM;
   }
 
+  /** Horizontal direction from the camera to a point, a unit vector. */
+  directionTo([x, y]: WorldPoint): readonly [x: number, y: number] {
+    const [east, north] = [x - this.#position[0], y - this.#position[1]];
+    const length = Math.hypot(east, north);
+    return [east / length, north / length];
+  }
+
   /** Horizontal distance from the camera, metres. */
   distanceTo([x, y]: WorldPoint): number {
     return Math.hypot(x - this.#position[0], y - this.#position[1]);

@@ -1,4 +1,3 @@
-import { median } from '../base/statistics.ts';
 import type { BreakerFace, PixelSeries } from './types.ts';
 import type { WhiteWater } from './white-water.ts';
 
@@ -7,22 +6,19 @@ const MAX_GAP_ROWS = 1;
 /** A new face has no white water within so many rows in the samples before it, seconds. */
 const CLEAR_ROWS = { seaward: 2, shoreward: 3 } as const;
 const CLEAR_S = 1;
-/** The face may be half white in its first sample; a sample later it is white from crest to toe. */
-const COMPLETE_S = 0.5;
-/** The white water must travel so many rows towards the shore: this share of the face, and at least these rows ... */
-const TRAVEL_EXTENTS = 0.5;
+/** The white water must travel at least so many rows towards the shore ... */
 const MIN_TRAVEL_ROWS = 4;
 /** ... within this time, seconds. */
 const TRAVEL_S = 5;
+/** It travels at most so many rows from one sample to the next, or so many times its rows: what is farther is another wave. */
+const MAX_STEP = { rows: 6, faces: 1.5 } as const;
 /** A crest is seen in columns over this share of the width at nearly the same time and place: a narrower one is no breaker. */
 const MIN_WIDTH_SHARE = 0.08;
 const NEAR = { width: 1 / 16, seconds: 1.5, faces: 0.7 } as const;
-/** Faces of one crest whose extents differ by more than this factor from their median are wrong. */
-const MAX_RATIO = 2;
 
 /**
  * Finds the faces of breaking waves: white water that appears where there was none, and then travels down the rows to the
- * shore. When it appears it covers the face of the wave from the crest to the toe. `series` has the full resolution of the
+ * shore. It begins at the crest, and soon covers the face down to its toe. `series` has the full resolution of the
  * picture along its columns; `white` is the white water in all of its cells.
  */
 export function findBreakerFaces(
@@ -37,13 +33,8 @@ export function findBreakerFaces(
   ).flat();
   const minColumns = Math.max(2, MIN_WIDTH_SHARE * series.columns);
   return crestsOf(faces, series).flatMap((members, crest) => {
-    const usual = median(members.map(extentOf)) ?? 0;
-    const alike = members.filter((face) => {
-      const extent = extentOf(face);
-      return extent < usual * MAX_RATIO && extent > usual / MAX_RATIO;
-    });
-    const isWide = new Set(alike.map(({ column }) => column)).size >= minColumns;
-    return isWide ? alike.map((face) => ({ ...face, crest })) : [];
+    const isWide = new Set(members.map(({ column }) => column)).size >= minColumns;
+    return isWide ? members.map((face) => ({ ...face, crest })) : [];
   });
 }
 
@@ -63,7 +54,10 @@ function whiteRows(
   return isWhite;
 }
 
-type Run = Pick<BreakerFace, 'crestRow' | 'toeRow'>;
+interface Run {
+  readonly crestRow: number;
+  readonly toeRow: number;
+}
 type Face = Omit<BreakerFace, 'crest'>;
 
 /** White water in one column, one sample after the other. */
@@ -91,11 +85,23 @@ class WhiteColumn {
     return { crestRow, toeRow };
   }
 
-  /** The sample at which a row turns white; null when it is white at `from` already, or not white before `to`. */
-  firstSample(row: number, from: number, to: number): number | null {
-    if (this.has(row, from)) return null;
-    for (let sample = from + 1; sample < to; sample += 1) if (this.has(row, sample)) return sample;
-    return null;
+  /** The toe of a face in its sample and in those that follow, as long as it travels to the shore. */
+  toesOf(
+    { crestRow, toeRow }: Run,
+    sample: number,
+    { growing, samples }: { readonly growing: number; readonly samples: number },
+  ): readonly number[] {
+    const toes = [toeRow];
+    let extent = toeRow - crestRow + 1;
+    for (let step = 1; step < samples; step += 1) {
+      const before = toes.at(-1) ?? toeRow;
+      const reach = Math.round(Math.max(MAX_STEP.rows, MAX_STEP.faces * extent));
+      const run = this.runIn(before - Math.floor(extent / 2), before + reach, sample + step);
+      if (!run || run.toeRow < before || (step > growing && run.toeRow > before + reach)) break;
+      toes.push(run.toeRow);
+      extent = Math.max(extent, run.toeRow - before);
+    }
+    return toes;
   }
 }
 
@@ -105,7 +111,7 @@ function facesOf(
   white: WhiteColumn,
 ): readonly Face[] {
   const inSamples = (seconds: number): number => Math.max(1, Math.round(seconds * rateHz));
-  const [clear, complete, travel] = [inSamples(CLEAR_S), inSamples(COMPLETE_S), inSamples(TRAVEL_S)];
+  const [clear, travel] = [inSamples(CLEAR_S), inSamples(TRAVEL_S)];
   const wasClear = (from: number, to: number, sample: number): boolean => {
     for (let before = sample - clear; before < sample; before += 1)
       if (white.runIn(from, to, before)) return false;
@@ -118,16 +124,10 @@ function facesOf(
       if (!first) break;
       row = first.toeRow + 1;
       const [from, to] = [first.crestRow - CLEAR_ROWS.seaward, first.toeRow + CLEAR_ROWS.shoreward];
-      const next = wasClear(from, to, sample) ? white.runIn(first.crestRow, to, sample + complete) : null;
-      if (!next) continue;
-      const extent = next.toeRow - next.crestRow;
-      const isComplete = first.toeRow - first.crestRow >= extent;
-      const face = isComplete ? { sample, ...first } : { sample: sample + complete, ...next };
-      const laterToeRow =
-        face.toeRow + Math.max(MIN_TRAVEL_ROWS, Math.round(extentOf(face) * TRAVEL_EXTENTS));
-      const arrival = white.firstSample(laterToeRow, face.sample, face.sample + travel);
-      if (arrival !== null)
-        faces.push({ column, ...face, laterToeRow, laterS: (arrival - face.sample) / rateHz });
+      if (!wasClear(from, to, sample)) continue;
+      const toeRows = white.toesOf(first, sample, { growing: clear, samples: travel + 1 });
+      const travelledRows = (toeRows.at(-1) ?? 0) - first.toeRow;
+      if (travelledRows >= MIN_TRAVEL_ROWS) faces.push({ column, sample, crestRow: first.crestRow, toeRows });
     }
   return faces;
 }
@@ -139,7 +139,7 @@ function withoutRepetitions(faces: readonly Face[], rateHz: number): readonly Fa
     const before = kept.findLastIndex(
       (other) =>
         face.sample - other.sample <= NEAR.seconds * rateHz &&
-        Math.abs(face.toeRow - other.toeRow) <= Math.max(extentOf(face), extentOf(other)),
+        Math.abs(firstToe(face) - firstToe(other)) <= Math.max(extentOf(face), extentOf(other)),
     );
     const other = kept[before];
     if (!other) kept.push(face);
@@ -161,7 +161,7 @@ function crestsOf(
         (other) =>
           Math.abs(other.column - face.column) <= reach &&
           face.sample - other.sample <= NEAR.seconds * rateHz &&
-          Math.abs(other.toeRow - face.toeRow) <=
+          Math.abs(firstToe(other) - firstToe(face)) <=
             Math.max(4, NEAR.faces * Math.max(extentOf(other), extentOf(face))),
       ),
     );
@@ -171,5 +171,9 @@ function crestsOf(
   return crests;
 }
 
-/** Rows from crest to toe, both included. */
-const extentOf = ({ crestRow, toeRow }: Run): number => toeRow - crestRow + 1;
+const firstToe = ({ crestRow, toeRows }: Pick<BreakerFace, 'crestRow' | 'toeRows'>): number =>
+  toeRows[0] ?? crestRow;
+
+/** Rows that are white at first. */
+const extentOf = (face: Pick<BreakerFace, 'crestRow' | 'toeRows'>): number =>
+  firstToe(face) - face.crestRow + 1;

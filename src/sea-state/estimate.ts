@@ -26,6 +26,8 @@ const MAX_GAP_S = 10;
 const MIN_LUMA = 20;
 /** Peaks of a spectrum of noise reach this height above the background. */
 const MIN_SNR = 1.4;
+/** Share of the values that may change in a frozen picture: registration can move a cell over the border between two levels. */
+const MAX_FROZEN_CHANGES = 1e-4;
 /** Neighbouring cells without common waves reach this value by chance. */
 const MIN_COHERENCE = 0.4;
 /** Waves that run back from a steep shore have less energy than this share. */
@@ -134,8 +136,9 @@ function checkSeries(series: PixelSeries): readonly SeaStateReason[] {
 
 function isFrozen({ values, columns, rows }: PixelSeries): boolean {
   const stride = columns * rows;
-  for (let at = stride; at < values.length; at += 1) if (values[at] !== values[at - stride]) return false;
-  return true;
+  let changes = 0;
+  for (let at = stride; at < values.length; at += 1) if (values[at] !== values[at - stride]) changes += 1;
+  return changes <= MAX_FROZEN_CHANGES * values.length;
 }
 
 /** The energy period: moment -1 over moment 0 of the spectrum above its background, seconds. */

@@ -127,16 +127,14 @@ export interface SeaStateEstimate {
   readonly spectrum: Spectrum | null;
 }
 
-/** The face of a breaking wave in one column of the picture when it turns white, from the crest to the toe. */
+/** The face of a breaking wave in one column of the picture when it turns white. */
 export interface BreakerFace {
   readonly column: number;
   readonly sample: number;
-  /** First and last white row; the rows run from the sea to the shore. */
+  /** First white row; the rows run from the sea to the shore. */
   readonly crestRow: number;
-  readonly toeRow: number;
-  /** The row to which the toe has travelled `laterS` seconds later. */
-  readonly laterToeRow: number;
-  readonly laterS: number;
+  /** Last white row of the face, its toe, in this sample and in those that follow. */
+  readonly toeRows: readonly number[];
   /** Faces with the same number belong to one crest. */
   readonly crest: number;
 }

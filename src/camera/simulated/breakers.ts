@@ -1,10 +1,6 @@
 import { wander } from './noise.ts';
 import type { Swell } from './sea-state.ts';
-import { type Analytic, WaveField } from './wave-field.ts';
-
-const GRAVITY = 9.81;
-/** A wave breaks when it is higher than this share of the water depth (McCowan 1894). */
-const BREAKING = 0.78;
+import { type Analytic, BREAKING, surfSpeed, WaveField } from './wave-field.ts';
 
 /** Height at which a wave breaks at a place, metres. The sand is uneven, so waves break at different distances. */
 export const breakingLimitM = (seed: number, depth: number, sM: number, cM: number): number =>
@@ -64,7 +60,7 @@ export function findBreakers(
   let outer: readonly Passage[] = [];
   for (const [place, passing] of crests.entries()) {
     const limit = limits[place] ?? 1;
-    const travelS = STEP_M / Math.sqrt(GRAVITY * (depths[place] ?? 1));
+    const travelS = STEP_M / surfSpeed(depths[place] ?? 1);
     outer = passing.map(({ atS, envelopeM }) => {
       const ratio = (2 * envelopeM) / limit;
       const before = outer.find((one) => Math.abs(atS - one.atS - travelS) < travelS + STEP_S);

@@ -1,14 +1,22 @@
-import { breakingLimitM, waveHeightM } from './breakers.ts';
+import { breakingLimitM } from './breakers.ts';
 import { type Light, SKY_STEPS } from './light.ts';
-import { mix, smoothstep } from './noise.ts';
+import { mix, smoothstep, wander } from './noise.ts';
 import type { Scene } from './scene.ts';
-import { blendedPeriodS, truthOf } from './sea-state.ts';
+import { blendedPeriodS, type Swell, truthOf } from './sea-state.ts';
 import type { View } from './view.ts';
 import { type Analytic, Swash, type WaveField } from './wave-field.ts';
+import { type Facet, phaseSinceCrest, shapeWave, type WavePoint } from './wave-shape.ts';
 
-const GRAVITY = 9.81;
 /** The upper beach rises by one metre over this distance. */
 const BEACH_RUN_M = 12;
+/** Where a wave is lower, in terms of the height at which it breaks, the one before was not higher than the limit. */
+const MIN_RATIO_PASSED = 0.5;
+/** Waves of a shorter period were made by the wind nearby, and have whitecaps. */
+const WIND_SEA_S = 7;
+/** The slope of the bottom is taken over this distance, metres. */
+const SLOPE_SPAN_M = 6;
+/** Breakers this far apart, along the shore or in time, have fronts of their own steepness. */
+const STEEPNESS_RUN = { alongM: 40, s: 10 } as const;
 /** Distance between mesh columns. */
 export const COLUMN_PX = 5;
 
@@ -40,6 +48,8 @@ export interface WaterMesh {
   readonly shoreC: number;
 }
 
+const isWindSea = ({ periodS }: Swell): boolean => periodS < WIND_SEA_S;
+
 /** Distances of the mesh rows from the camera. Far rows are close together in the image, where a pixel spans metres. */
 function rowDistances(scene: Scene, view: View): Float32Array {
   const list: number[] = [];
@@ -50,52 +60,14 @@ function rowDistances(scene: Scene, view: View): Float32Array {
   return Float32Array.from(list);
 }
 
-interface Facet {
-  upM: number;
-  roller: number;
-  foam: number;
-  glow: number;
-}
-
-/** Computes breaking, crest shape and foam of one point from its wave before breaking. */
-function shapeWave(
-  wave: Analytic,
-  depth: number,
-  limit: number,
-  periodS: number,
-  whitecaps01: number,
-  out: Facet,
-): void {
-  const envelope = Math.sqrt(wave.upM * wave.upM + wave.acrossM * wave.acrossM);
-  const phase = Math.atan2(wave.acrossM, wave.upM);
-  const ratio = (2 * envelope) / limit;
-  const size = waveHeightM(envelope, limit) / 2;
-  const shallow = smoothstep(0.12, 0.75, (2 * size) / depth);
-  const power = 1 + 2.6 * shallow;
-  const leaned = phase + 0.75 * shallow * Math.sin(phase);
-  const crest = Math.pow(0.5 + 0.5 * Math.cos(leaned), power);
-  out.upM = 2 * size * (crest - 0.564 / Math.sqrt(power + 0.27));
-  out.roller = 0;
-  out.foam = whitecaps01 * (0.8 + 0.2 * Math.cos(phase - 1));
-  const broken = smoothstep(0.9, 1.2, ratio);
-  if (broken > 0) {
-    // The phase is negative on the front face, over which the crest breaks. The roller is several wave heights long.
-    // Behind it the water stays white over the same length, and then has streaks of foam.
-    const radPerM = (2 * Math.PI) / (periodS * Math.sqrt(GRAVITY * depth));
-    const length = Math.min(1.1, Math.max(0.16, 7.5 * size * radPerM));
-    out.roller =
-      broken *
-      smoothstep(-1.35 * length, -0.35 * length, phase) *
-      (1 - smoothstep(0.1 * length, length, phase));
-    const phaseSinceCrest = phase < 0 ? phase + 2 * Math.PI : phase;
-    const trail =
-      0.42 * Math.exp(-0.55 * phaseSinceCrest) + 0.56 * Math.exp(-phaseSinceCrest / (1.3 * length));
-    out.foam = Math.min(0.98, Math.max(broken * trail, out.foam));
-  }
-  out.glow = shallow * crest * (1 - 0.6 * broken);
-}
-
-export function buildWaterMesh(scene: Scene, view: View, light: Light, field: WaveField): WaterMesh {
+/** `onlyPx`: columns of the image that are drawn, ascending; default: all. */
+export function buildWaterMesh(
+  scene: Scene,
+  view: View,
+  light: Light,
+  field: WaveField,
+  onlyPx: readonly number[] | null = null,
+): WaterMesh {
   const { heightM } = truthOf(scene.swells);
   const periodS = blendedPeriodS(scene.swells);
   field.set(scene.swells, scene.motionS);
@@ -121,15 +93,22 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
   const upM = make();
   const glow = make();
   const wave: Analytic = { upM: 0, acrossM: 0 };
-  const facet: Facet = { upM: 0, roller: 0, foam: 0, glow: 0 };
+  const facet: Facet = { upM: 0, crest01: 0, roller: 0, foam: 0, glow: 0 };
+  // One object for all points: new ones would be 100,000 in each image.
+  const point: WavePoint = {
+    ...{ envelopeM: 0, phase: 0, passedEnvelopeM: 0, depthM: 0, limitM: 1, bottomSlope: 0 },
+    ...{ periodS, steepness01: 0, whitecaps01: 0 },
+  };
   const swashFoam = 0.35 * smoothstep(0, 0.3, heightM);
-  const windM = scene.swells.at(-1)?.heightM ?? 0;
+  const windM = Math.max(0, ...scene.swells.filter(isWindSea).map((swell) => swell.heightM));
+  const isDrawn = drawnColumns(columns, onlyPx);
 
   for (let row = 0, at = 0; row < distanceM.length; row += 1) {
     const z = distanceM[row] ?? 1;
     // Far away a pixel row spans more than a wave: waves are texture there, not shape.
     const fade = 1 - smoothstep(500, 1900, z);
     for (let column = 0; column < columns; column += 1, at += 1) {
+      if (isDrawn[column] === 0) continue;
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;
       const s = z * (aside * view.cos - view.sin);
       const c = z * (view.cos + aside * view.sin) - view.setbackM - shoreC;
@@ -139,8 +118,26 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
         const depth = field.depthAt(c);
         field.sample(s, c, wave);
         const limit = breakingLimitM(scene.seed, depth, s, c);
-        const whitecaps = 0.85 * smoothstep(0.45, 1.9, heightM / limit) * smoothstep(0, 2.8, heightM);
-        shapeWave(wave, depth, limit, periodS, whitecaps, facet);
+        // Where most waves have broken, some foam never goes away.
+        const whitecaps = 0.85 * smoothstep(0.9, 2.2, heightM / limit) * smoothstep(0, 2.8, heightM);
+        const wavesUpM = wave.upM;
+        point.envelopeM = Math.sqrt(wave.upM * wave.upM + wave.acrossM * wave.acrossM);
+        point.phase = Math.atan2(wave.acrossM, wave.upM);
+        point.passedEnvelopeM = point.envelopeM;
+        if (2 * point.envelopeM > MIN_RATIO_PASSED * limit) {
+          field.sample(s, c, wave, (phaseSinceCrest(point.phase) / (2 * Math.PI)) * periodS);
+          point.passedEnvelopeM = Math.sqrt(wave.upM * wave.upM + wave.acrossM * wave.acrossM);
+        }
+        point.depthM = depth;
+        point.limitM = limit;
+        point.bottomSlope =
+          (field.depthAt(c + SLOPE_SPAN_M / 2) - field.depthAt(c - SLOPE_SPAN_M / 2)) / SLOPE_SPAN_M;
+        point.steepness01 = wander(
+          scene.seed + 811,
+          s / STEEPNESS_RUN.alongM + scene.motionS / STEEPNESS_RUN.s,
+        );
+        point.whitecaps01 = whitecaps;
+        shapeWave(point, facet);
         const thin = smoothstep(-1, 6, c);
         upM[at] = facet.upM * fade * thin;
         mesh.foam[at] = Math.max(facet.foam, c < 0 ? swashFoam : 0);
@@ -148,29 +145,41 @@ export function buildWaterMesh(scene: Scene, view: View, light: Light, field: Wa
         glow[at] = facet.glow;
         // Wind waves have whitecaps outside the surf.
         if (windM > 0.55) {
-          const crest = wave.upM / (heightM * 0.5);
-          mesh.foam[at] = Math.max(
-            mesh.foam[at] ?? 0,
-            0.5 * (windM - 0.5) * smoothstep(0.5, 1.3, crest) * fade,
-          );
+          const crest = smoothstep(0.5, 1.3, wavesUpM / (heightM * 0.5)) * facet.crest01;
+          mesh.foam[at] = Math.max(mesh.foam[at] ?? 0, 0.5 * (windM - 0.5) * crest * fade);
         }
       }
       mesh.y[at] = view.horizonY + ((view.cameraHeightM - tideM - (upM[at] ?? 0)) * view.focalPx) / z;
     }
   }
-  shade(mesh, view, light, field, upM, glow);
+  shade(mesh, { view, light, field, upM, glow, isDrawn });
   return mesh;
+}
+
+/** 1 for the mesh columns that the columns of the image need: those around them, and their neighbours for the slope. */
+function drawnColumns(columns: number, onlyPx: readonly number[] | null): Uint8Array {
+  if (onlyPx === null) return new Uint8Array(columns).fill(1);
+  const isDrawn = new Uint8Array(columns);
+  for (const x of onlyPx) {
+    const column = Math.floor(x / COLUMN_PX);
+    isDrawn.fill(1, Math.max(0, column - 1), column + 3);
+  }
+  return isDrawn;
 }
 
 /** Sets the colour of each point from its slope: reflected sky (Fresnel's law) plus the colour of the water. */
 function shade(
   mesh: WaterMesh,
-  view: View,
-  light: Light,
-  field: WaveField,
-  upM: Float32Array,
-  glow: Float32Array,
+  given: {
+    readonly view: View;
+    readonly light: Light;
+    readonly field: WaveField;
+    readonly upM: Float32Array;
+    readonly glow: Float32Array;
+    readonly isDrawn: Uint8Array;
+  },
 ): void {
+  const { view, light, field, upM, glow, isDrawn } = given;
   const { columns, distanceM } = mesh;
   const [tintR, tintG, tintB] = light.tint;
   const [hazeR, hazeG, hazeB] = light.haze;
@@ -184,7 +193,7 @@ function shade(
     const haze = 1 - Math.exp(-z / 2600);
     const rise = view.cameraHeightM / z;
     for (let column = 0; column < columns; column += 1, at += 1) {
-      if ((mesh.wetM[at] ?? 0) < -2) continue;
+      if (isDrawn[column] === 0 || (mesh.wetM[at] ?? 0) < -2) continue;
       const left = column > 0 ? -1 : 0;
       const right = column < columns - 1 ? 1 : 0;
       const aside = (column * COLUMN_PX - view.centreX) / view.focalPx;

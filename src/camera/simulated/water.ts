@@ -68,6 +68,7 @@ function interpolate(values: Float32Array, at: number, w: number): number {
 /**
  * Fills each image column from the bottom up, nearest rows first, so that crests hide the water behind them.
  * Does not change the image where the mesh is on the sand. Returns the share of the water that is white.
+ * `onlyPx`: the columns to draw; default: all.
  */
 export function paintWater(
   canvas: Canvas,
@@ -76,6 +77,7 @@ export function paintWater(
   mesh: WaterMesh,
   tiles: Tiles,
   { seed, motionS }: Scene,
+  onlyPx: readonly number[] | null = null,
 ): number {
   const { widthPx, heightPx, rgb } = canvas;
   const { columns, distanceM, y, red, green, blue, foam, roller, wetM } = mesh;
@@ -94,7 +96,9 @@ export function paintWater(
 
   let waterPx = 0;
   let whitePx = 0;
-  for (let x = 0; x < widthPx; x += 1) {
+  const count = onlyPx?.length ?? widthPx;
+  for (let one = 0; one < count; one += 1) {
+    const x = onlyPx ? (onlyPx[one] ?? 0) : one;
     const column = Math.floor(x / COLUMN_PX);
     const w = x / COLUMN_PX - column;
     const aside = (x - view.centreX) / view.focalPx;

@@ -37,6 +37,21 @@ export function waveNumber(periodS: number, depth: number): number {
   return k;
 }
 
+/** A wave breaks when it is higher than this share of the water depth (McCowan 1894). */
+export const BREAKING = 0.78;
+/** Waves break inside the first depth, and not beyond the second one, metres. */
+const SURF_M = { inner: 5, outer: 12 } as const;
+
+/**
+ * The depth that gives the speed of waves: in the surf a wave of height H runs as in the depth h + H/2 (Hedges 1976). Its
+ * height is taken as that of a breaking wave.
+ */
+const hydraulicDepthM = (depth: number): number =>
+  depth * (1 + (BREAKING / 2) * (1 - smoothstep(SURF_M.inner, SURF_M.outer, depth)));
+
+/** Speed of waves in shallow water, m/s. */
+export const surfSpeed = (depth: number): number => Math.sqrt(GRAVITY * hydraulicDepthM(depth));
+
 /** Group velocity, m/s: the speed of the wave energy. */
 function groupSpeed(periodS: number, depth: number): number {
   const k = waveNumber(periodS, depth);
@@ -78,6 +93,8 @@ export class WaveField {
   readonly #activeSize = new Float32Array(COMPONENTS * GRID_POINTS);
   readonly #activeAlong = new Float32Array(COMPONENTS);
   readonly #activeNow = new Float32Array(COMPONENTS);
+  /** Entries per second. */
+  readonly #activeTurning = new Float32Array(COMPONENTS);
 
   readonly #seed: number;
   /** The directions for which the tables were computed. */
@@ -115,7 +132,7 @@ export class WaveField {
       let phase = 0;
       for (let point = 0; point < GRID_POINTS; point += 1) {
         const depth = depthM(point * GRID_M);
-        const k = waveNumber(periodS, depth);
+        const k = waveNumber(periodS, hydraulicDepthM(depth));
         phase += Math.sqrt(Math.max(0.2 * k * k, k * k - along * along)) * GRID_M;
         this.#phase[point * COMPONENTS + i] = (phase * TURN) / (2 * Math.PI);
         this.#shoaling[point * COMPONENTS + i] = Math.min(1.6, Math.sqrt(speed / groupSpeed(periodS, depth)));
@@ -142,6 +159,7 @@ export class WaveField {
       const amplitude = Math.sqrt(2 * part);
       const turns = (this.#start[i] ?? 0) + motionS * (this.#frequency[i] ?? 0);
       this.#activeNow[active] = (turns - Math.floor(turns)) * TURN;
+      this.#activeTurning[active] = TURN * (this.#frequency[i] ?? 0);
       this.#activeAlong[active] = this.#along[i] ?? 0;
       for (let from = i, to = active; from < this.#phase.length; from += COMPONENTS, to += COMPONENTS) {
         this.#activePhase[to] = this.#phase[from] ?? 0;
@@ -158,8 +176,11 @@ export class WaveField {
     return this.#depth[at] ?? 0;
   }
 
-  /** The wave at a point before breaking, written to `out`: no allocation, because this runs 100,000 times per image. */
-  sample(sM: number, cM: number, out: Analytic): void {
+  /**
+   * The wave at a point before breaking, at `agoS` before the moment of `set`, written to `out`: no allocation, because this
+   * runs 100,000 times per image.
+   */
+  sample(sM: number, cM: number, out: Analytic, agoS = 0): void {
     const grid = Math.max(0, cM) / GRID_M;
     const point = Math.min(GRID_POINTS - 2, grid | 0);
     // Beyond the grid the last slope continues: the water is deep there, so the phase is linear.
@@ -169,13 +190,14 @@ export class WaveField {
     const sizes = this.#activeSize;
     const now = this.#activeNow;
     const along = this.#activeAlong;
+    const turning = this.#activeTurning;
     const last = point * COMPONENTS + this.#active;
     let up = 0;
     let across = 0;
     for (let at = point * COMPONENTS, i = 0; at < last; at += 1, i += 1) {
       const phase = phases[at] ?? 0;
       const onward = ((phases[at + COMPONENTS] ?? 0) - phase) * part;
-      const index = ((now[i] ?? 0) + phase + onward - (along[i] ?? 0) * sM) | 0;
+      const index = ((now[i] ?? 0) + phase + onward - (along[i] ?? 0) * sM - (turning[i] ?? 0) * agoS) | 0;
       const size = sizes[at] ?? 0;
       up += size * (cosine[index & (TURN - 1)] ?? 0);
       across += size * (cosine[(index - QUARTER) & (TURN - 1)] ?? 0);

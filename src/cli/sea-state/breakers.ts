@@ -1,11 +1,11 @@
 import { AgentError } from '../../base/errors.ts';
 import {
   measureBreakerHeight,
-  toSeenBreakers,
   type BreakerHeight,
   type BreakerReason,
 } from '../../geometry/breaker-height.ts';
 import { firstWaterRow } from '../../geometry/camera-geometry.ts';
+import { toSeenBreakers } from '../../geometry/face-height.ts';
 import { viewInImage } from '../../geometry/image-scale.ts';
 import type { parsePoseFile } from '../../geometry/pose-file.ts';
 import { findBreakerFaces } from '../../sea-state/breaker-faces.ts';

@@ -37,7 +37,7 @@ export function formatBreaker(height: BreakerHeight | BreakerReason): readonly L
     ...(isScaleDoubtful(height)
       ? [
           warn(
-            `  check the pose: the speed of the breakers suggests a camera ${scaleRatio.toFixed(1)} times as high above the water`,
+            `  check the pose: the speed of the breakers suggests a camera ${(scaleRatio ?? 0).toFixed(1)} times as high above the water`,
           ),
         ]
       : []),

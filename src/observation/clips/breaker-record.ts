@@ -1,8 +1,9 @@
 import { AgentError, asAgentError } from '../../base/errors.ts';
 import type { SeaStateRecord } from '../../contract/sea-state.ts';
 import { breakerField } from '../../geometry/breaker-field.ts';
-import { isScaleDoubtful, measureBreakerHeight, toSeenBreakers } from '../../geometry/breaker-height.ts';
+import { isScaleDoubtful, measureBreakerHeight } from '../../geometry/breaker-height.ts';
 import type { CameraGeometry } from '../../geometry/camera-geometry.ts';
+import { toSeenBreakers } from '../../geometry/face-height.ts';
 import type { ColumnPlace } from '../../sea-state/column-sampler.ts';
 import type { BreakerFace } from '../../sea-state/types.ts';
 

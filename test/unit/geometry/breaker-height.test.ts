@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { measureBreakerHeight, type SeenBreaker } from '../../../src/geometry/breaker-height.ts';
+import { isScaleDoubtful, measureBreakerHeight } from '../../../src/geometry/breaker-height.ts';
 import { CameraView } from '../../../src/geometry/camera-view.ts';
+import type { SeenBreaker } from '../../../src/geometry/face-height.ts';
 import type { Lens, PixelPoint, WorldPoint } from '../../../src/geometry/types.ts';
 
 const LENS: Lens = { fx: 1000, fy: 1000, cx: 640, cy: 360, distortion: [0, 0, 0, 0, 0] };
@@ -17,22 +18,44 @@ const thirdOf = (heights: readonly number[]): number => {
   return third.reduce((sum, height) => sum + height, 0) / third.length;
 };
 
-/** What a camera sees of waves that break 120 m away: the face leans back at 35 degrees, and runs as fast as its height allows. */
-function seen(view: CameraView, heightsM: readonly number[], atM = 120): SeenBreaker[] {
+const SLOPE = Math.tan((35 * Math.PI) / 180);
+const STEP_S = 0.25;
+/** Foam stays behind: white water begins where the crest was when it broke, half a step before it is seen. */
+const SEEN_AFTER_S = STEP_S / 2;
+
+interface Waves {
+  readonly atM?: number;
+  /** Angle between the path of the waves and the line of sight, degrees. */
+  readonly angleDeg?: number;
+  /** In this time the white water falls from the crest to the toe. */
+  readonly fallS?: number;
+}
+
+/** What a camera sees of waves that break in front of it: the face leans back at 35 degrees, and runs as fast as its height allows. */
+function seen(
+  view: CameraView,
+  heightsM: readonly number[],
+  { atM = 120, angleDeg = 0, fallS = 0 }: Waves = {},
+): SeenBreaker[] {
   const pixelOf = (world: WorldPoint): PixelPoint => view.project(world) ?? [NaN, NaN];
+  const [sin, cos] = [Math.sin((angleDeg * Math.PI) / 180), Math.cos((angleDeg * Math.PI) / 180)];
   return heightsM.flatMap((heightM, crest) =>
-    [-20, -10, 0, 10].map((aside, column): SeenBreaker => {
+    [-0.15, -0.05, 0.05, 0.15].map((tangent, column): SeenBreaker => {
       const speed = Math.sqrt(9.81 * heightM * (1 / 0.78 + 0.5));
-      const toe = (aheadM: number): PixelPoint => pixelOf([aside, aheadM, SEA.levelM]);
-      const lean = heightM / Math.tan((35 * Math.PI) / 180);
+      /** A point of the wave, by its distance in front of the crest and its height, in the plane of this column. */
+      const point = (runM: number, aheadM: number, upM: number): PixelPoint => {
+        // The crest line passes (0, atM) before it breaks; waves run along (sin, -cos).
+        const y = (atM * cos - runM - aheadM) / (cos - tangent * sin);
+        return pixelOf([tangent * y, y, SEA.levelM + upM]);
+      };
+      const toe = (afterS: number): PixelPoint => {
+        const fallen = fallS === 0 ? 1 : Math.min(1, afterS / fallS);
+        return point(speed * afterS, (fallen * heightM) / SLOPE, heightM * (1 - fallen));
+      };
       return {
-        column,
-        crest,
-        timeS: crest * PERIOD_S + 5,
-        crestPixel: pixelOf([aside, atM + lean, SEA.levelM + heightM]),
-        toePixel: toe(atM),
-        laterToePixel: toe(atM - speed * 2),
-        laterS: 2,
+        ...{ column, crest, timeS: crest * PERIOD_S + 5, stepS: STEP_S },
+        crestPixel: point(0, 0, heightM),
+        toePixels: Array.from({ length: 13 }, (_, step) => toe(SEEN_AFTER_S + step * STEP_S)),
       };
     }),
   );
@@ -46,17 +69,27 @@ describe('measureBreakerHeight', () => {
     expect(height).toMatchObject({ count: HEIGHTS_M.length });
     if (typeof height === 'string') return;
     expect(height.heightM).toBeCloseTo(thirdOf(HEIGHTS_M), 1);
-    expect(height.lowM).toBeLessThanOrEqual(height.heightM - 0.8);
+    expect(height.lowM).toBeLessThanOrEqual(height.heightM * 0.8);
     expect(height.highM).toBeGreaterThanOrEqual(height.heightM * 1.2);
     expect(height.scaleRatio).toBeCloseTo(1, 1);
+  });
+
+  it.each<[string, Waves]>([
+    ['run across the line of sight', { angleDeg: 50 }],
+    ['turn white from the crest down to the toe within a second', { fallS: 1 }],
+    ['break farther away', { atM: 200 }],
+  ])('measures the same of waves that %s', (_what, waves) => {
+    const height = measureBreakerHeight(seen(view, HEIGHTS_M, waves), view, SEA);
+    const error = ((height as { heightM?: number }).heightM ?? NaN) / thirdOf(HEIGHTS_M) - 1;
+    expect(Math.abs(error)).toBeLessThan(0.06);
   });
 
   it('counts the highest breaker of each wave and column once', () => {
     const all = seen(view, HEIGHTS_M);
     const inner = seen(
       view,
-      HEIGHTS_M.map((heightM) => heightM / 3),
-      60,
+      HEIGHTS_M.map((heightM) => heightM / 2),
+      { atM: 60 },
     ).map((breaker) => ({
       ...breaker,
       crest: breaker.crest + 100,
@@ -68,19 +101,26 @@ describe('measureBreakerHeight', () => {
     expect(both).toMatchObject({ heightM: (one as { heightM: number }).heightM });
   });
 
-  it.each([0.5, 2])(
-    'shows by the speed of the breakers that the camera height is wrong by the factor %d',
-    (factor) => {
+  it.each([
+    [0.4, true],
+    [1, false],
+    [3, true],
+  ])(
+    'shows by the speed of the breakers that the camera height is wrong by the factor %d: %j',
+    (factor, isWrong) => {
       const wrong = viewFrom(SEA.levelM + (15 - SEA.levelM) * factor);
       const height = measureBreakerHeight(seen(view, HEIGHTS_M), wrong, SEA);
-      expect((height as { scaleRatio: number }).scaleRatio).toBeCloseTo(1 / factor, 1);
+      if (typeof height === 'string') throw new Error(height);
+      expect((height.scaleRatio ?? 0) * factor).toBeGreaterThan(0.7);
+      expect((height.scaleRatio ?? 0) * factor).toBeLessThan(1.4);
+      expect(isScaleDoubtful(height)).toBe(isWrong);
     },
   );
 
   it('refuses fewer than 20 breakers, and breakers of which a few pixels are seen', () => {
     expect(measureBreakerHeight(seen(view, HEIGHTS_M.slice(0, 19)), view, SEA)).toBe('too_few_breakers');
     expect(measureBreakerHeight([], view, SEA)).toBe('too_few_breakers');
-    expect(measureBreakerHeight(seen(view, HEIGHTS_M, 900), view, SEA)).toBe('breakers_too_small');
+    expect(measureBreakerHeight(seen(view, HEIGHTS_M, { atM: 600 }), view, SEA)).toBe('breakers_too_small');
   });
 
   it('needs the tide, unless the camera stands so high that it hardly matters', () => {
@@ -98,7 +138,7 @@ describe('measureBreakerHeight', () => {
     const aboveHorizon = seen(view, HEIGHTS_M).map((breaker): SeenBreaker => ({
       ...breaker,
       crest: breaker.crest + 100,
-      toePixel: [640, 10],
+      toePixels: [[640, 10], ...breaker.toePixels.slice(1)],
     }));
     const all = seen(view, HEIGHTS_M);
     expect(measureBreakerHeight([...all, ...aboveHorizon], view, SEA)).toEqual(

@@ -13,7 +13,7 @@ const faces = (count: number): BreakerFace[] =>
   Array.from({ length: count }, (_, crest) =>
     [4, 5, 6].map((column) => ({
       ...{ column, crest, sample: crest * PERIOD_S * RATE_HZ + 3 },
-      ...{ crestRow: 60, toeRow: 67, laterToeRow: 72, laterS: 1.5 },
+      ...{ crestRow: 60, toeRows: [67, 68, 69, 70, 71, 72, 73] },
     })),
   ).flat();
 
@@ -44,7 +44,10 @@ describe('breakerFields', () => {
 
   it('gives the same in frames that were reduced', () => {
     const half = { ...PLACE, rows: 216, frameWidth: 2560, frameHeight: 1440, firstRow: 576 };
-    const coarse = faces(25).map((face) => ({ ...face, crestRow: 30, toeRow: 33, laterToeRow: 36 }));
+    const coarse = faces(25).map((face) => ({
+      ...{ ...face, crestRow: 30 },
+      toeRows: face.toeRows.map((row) => (row + 1) / 2 - 1),
+    }));
     const { breaker } = breakerFields({ ...INPUT, place: half, faces: coarse });
     expect(breaker.height_m).toBeCloseTo(breakerFields(INPUT).breaker.height_m ?? NaN, 1);
   });

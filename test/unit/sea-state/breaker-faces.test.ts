@@ -22,25 +22,32 @@ const breaker = (row: number, sample: number): boolean => {
 };
 
 describe('findBreakerFaces', () => {
-  it('finds the face from crest to toe when it turns white, once in each column', () => {
+  it('finds the face when it turns white, once in each column, and follows its toe', () => {
     const faces = findBreakerFaces(
       SHAPE,
       white((_, row, sample) => breaker(row, sample)),
     );
     expect(faces.map(({ column }) => column)).toEqual([0, 1, 2, 3, 4, 5]);
     for (const face of faces) {
-      expect(face.sample).toBeLessThanOrEqual(41);
-      expect(face.crestRow).toBe(20);
-      expect(face.toeRow - face.crestRow + 1).toBeGreaterThanOrEqual(10);
-      expect(face.toeRow - face.crestRow + 1).toBeLessThanOrEqual(12);
-      expect((face.laterToeRow - face.toeRow) / face.laterS).toBeCloseTo(4, 0);
+      expect([face.sample, face.crestRow]).toEqual([40, 20]);
+      // Two rows in each sample, for 5 s.
+      expect(face.toeRows).toEqual([29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49]);
     }
     expect(new Set(faces.map(({ crest }) => crest)).size).toBe(1);
   });
 
-  it('takes the next sample when the face was half white in the first', () => {
-    const half = white((_, row, sample) => breaker(row, sample) && (sample > 40 || row < 23));
-    for (const face of findBreakerFaces(SHAPE, half)) expect(face.toeRow).toBeGreaterThan(28);
+  it('follows white water from the crest down the face', () => {
+    const late = white(
+      (_, row, sample) => breaker(row, sample) && (sample > 41 || row < 20 + 3 * (sample - 39)),
+    );
+    for (const { crestRow, toeRows } of findBreakerFaces(SHAPE, late))
+      expect([crestRow, ...toeRows.slice(0, 4)]).toEqual([20, 22, 25, 33, 35]);
+  });
+
+  it('ends with the face when white water in front of it belongs to another wave', () => {
+    const merging = white((_, row, sample) => breaker(row, sample) || (sample > 44 && row > 37 && row < 60));
+    const faces = findBreakerFaces(SHAPE, merging);
+    expect(faces.find(({ crestRow }) => crestRow === 20)?.toeRows).toEqual([29, 31, 33, 35, 37]);
   });
 
   it('tells crests that break at different times apart', () => {
