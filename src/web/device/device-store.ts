@@ -128,9 +128,8 @@ function noteData(): void {
 function apply({ name, data }: ServerEvent): void {
   batch(() => {
     noteData();
-    if (name === 'health') {
-      health.value = data as Health;
-    } else if (name === 'model') model.value = data as ModelState;
+    if (name === 'health') applyHealth(data as Health);
+    else if (name === 'model') model.value = data as ModelState;
     else if (name === 'agent') agentVersions.value = data as AgentVersions;
     else if (name === 'progress') modelProgress.value = data;
     else if (name === 'agent_progress') agentProgress.value = data;
@@ -140,6 +139,14 @@ function apply({ name, data }: ServerEvent): void {
     else if (name === 'event') events.value = [data as Event, ...events.value].slice(0, MAX_EVENTS);
     else if (name === 'gap') recordTick.value += 1;
   });
+}
+
+/** The interval of heartbeats is a setting of the agent: two that follow each other show it. */
+function applyHealth(next: Health): void {
+  const before = health.value;
+  if (before?.boot_id === next.boot_id && next.seq === before.seq + 1)
+    heartbeatS.value = Math.max(USUAL_HEARTBEAT_S, (Date.parse(next.at) - Date.parse(before.at)) / 1000);
+  health.value = next;
 }
 
 function changeCamera(id: string, change: (view: CameraView) => CameraView): void {

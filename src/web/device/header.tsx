@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { formatDuration } from '../shared/format.ts';
 import { theme, THEMES, unit, UNITS } from '../shared/preferences.ts';
+import { route } from '../shared/route.ts';
 import { text } from '../shared/text.ts';
 import { Choice, StateMark } from '../shared/ui.tsx';
 import { camera, cameras, dataAgeS, isDisconnected, liveness, selectCamera, status } from './device-store.ts';
@@ -26,7 +27,7 @@ export function Header({ children }: { readonly children: ComponentChildren }) {
       </div>
       {children}
       <div class="head-choices">
-        {cameras.value.length > 1 ? (
+        {cameras.value.length > 1 && !hasCameraStrip() ? (
           <select
             aria-label={text.head.camera}
             value={camera.value?.id}
@@ -62,6 +63,9 @@ export function Header({ children }: { readonly children: ComponentChildren }) {
     </header>
   );
 }
+
+/** The first view shows all cameras itself. */
+const hasCameraStrip = (): boolean => ['', 'now'].includes(route.value.view);
 
 function LiveMark() {
   if (liveness.value === 'connecting') return <StateMark tone="off">{text.live.connecting}</StateMark>;

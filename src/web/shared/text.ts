@@ -109,6 +109,7 @@ export const text = {
     noHeight: 'No height yet',
     neverObserved: 'The camera was not observed yet.',
     nobodyRead: 'Nobody has read this camera yet. Say what you see, and the gauge learns from it.',
+    nextHasHeight: 'This camera has been read. The next frame gets a height.',
     readings: (count: number) => (count === 1 ? '1 reading' : `${String(count)} readings`),
     learnedSource: (readings: string) => `learned from ${readings}`,
     modelSource: 'from the model',
@@ -201,7 +202,7 @@ export const text = {
     simulatedObserver: 'simulated person',
     undo: 'Undo',
     undoing: 'Undoing',
-    undone: (what: string) => `Not kept: ${what}.`,
+    undone: (what: string) => `Undone: ${what}.`,
     undoFailed: (what: string) => `Not undone: ${what}. Remove it in the list of readings.`,
     waiting: (what: string, count: number) =>
       count > 1

@@ -2,6 +2,8 @@ import type { Series, SeriesPoint } from '../../../contract/history.ts';
 
 /** Steps without a height that a line may cross. */
 const MAX_GAP_STEPS = 2;
+/** Fewer say nothing about the course. */
+const MIN_POINTS = 4;
 const MARGIN = 2;
 
 /**
@@ -13,7 +15,7 @@ export function coursePaths(
   { width, height }: { readonly width: number; readonly height: number },
 ): { readonly line: string; readonly band: string } | null {
   const measured = points.filter(({ height_m: heightM }) => heightM !== null);
-  if (measured.length < 2) return null;
+  if (measured.length < MIN_POINTS) return null;
   const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
   const greatestM = Math.max(0.5, ...measured.map((point) => point.high_m ?? point.height_m ?? 0));
   const x = ({ at }: SeriesPoint): string =>

@@ -18,11 +18,19 @@ export interface Headline {
   readonly why: string | null;
 }
 
-/** `lastMeasured`: the newest record with a height, when the newest record has none. */
-export function headlineOf(latest: Observation | null, lastMeasured: Observation | null): Headline {
+/**
+ * `lastMeasured`: the newest record with a height, when the newest record has none. `labels`: present readings of the camera; those
+ * since the newest record count from the next one on.
+ */
+export function headlineOf(
+  latest: Observation | null,
+  lastMeasured: Observation | null,
+  labels: number,
+): Headline {
   if (latest === null) return withoutHeight(text.now.neverObserved);
   if (latest.wave.height_m !== null) return ofRecord(latest, null);
-  if (latest.reasons.includes('uncalibrated')) return withoutHeight(text.now.nobodyRead);
+  if (latest.reasons.includes('uncalibrated'))
+    return withoutHeight(labels === 0 ? text.now.nobodyRead : text.now.nextHasHeight);
   const why = latest.reasons.map(reasonText).join('; ');
   return lastMeasured === null ? withoutHeight(why) : ofRecord(lastMeasured, why);
 }

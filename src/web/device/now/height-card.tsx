@@ -20,7 +20,7 @@ const LONG_PAUSE_MS = 900_000;
 
 /** The height with its interval, where it comes from, and its course. */
 export function HeightCard({ camera }: { readonly camera: CameraView }) {
-  const headline = headlineOf(camera.latest, useLastMeasured(camera));
+  const headline = headlineOf(camera.latest, useLastMeasured(camera), camera.calibration.labels);
   const course = useCourse(camera);
   const { record } = headline;
   const isOld = useComputed(() => record !== null && ageS(record.captured_at) > OLD_S).value;
@@ -36,7 +36,7 @@ export function HeightCard({ camera }: { readonly camera: CameraView }) {
         <Height headline={headline} heightM={headline.heightM} truthM={camera.truth?.height_m ?? null} />
       )}
       <Source headline={headline} isOld={isOld} />
-      <TrendLine course={course} />
+      {headline.kind === 'measured' && !isOld ? <TrendLine course={course} /> : null}
       <NextFrame camera={camera} />
     </Card>
   );

@@ -39,7 +39,7 @@ function Stat({
     <div class="stat">
       <dt>{label}</dt>
       <dd>
-        <span class="number">{children}</span>
+        <span class="main number">{children}</span>
         {note === undefined || note === null ? null : <small class="number">{note}</small>}
       </dd>
     </div>

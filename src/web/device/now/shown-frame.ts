@@ -1,9 +1,10 @@
 import { signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { KeptFrame } from '../../../contract/history.ts';
 import type { Observation } from '../../../contract/observation.ts';
 import type { CameraView } from '../../../contract/openapi/views.ts';
 import { request, requestImage, requestJson } from '../../shared/api.ts';
+import { isDisconnected } from '../device-store.ts';
 import { recordOf } from './records.ts';
 
 const WIDTH_PX = 1280;
@@ -25,11 +26,13 @@ export const isHeld = signal(false);
 
 /** Shows the newest frame of the camera, and the next one when it arrives. */
 export function useNewestFrame({ id: camera, latest }: CameraView): void {
-  const held = isHeld.value;
-  // A record without a frame brings no other frame; the first one is wanted in any case.
-  const version = latest === null || latest.burst.used > 0 || latest.status !== 'skipped' ? latest?.id : '';
+  const isStill = isHeld.value || isDisconnected.value;
+  // Other records have no frame. The first frame is wanted in any case.
+  const hasFrame = latest?.status === 'measured' || latest?.status === 'rejected';
+  const version = useRef('');
+  if (hasFrame) version.current = latest.id;
   useEffect(() => {
-    if (held) return undefined;
+    if (isStill) return undefined;
     const stop = new AbortController();
     readNewest(camera, stop.signal).then(
       (next) => {
@@ -41,7 +44,7 @@ export function useNewestFrame({ id: camera, latest }: CameraView): void {
       () => undefined,
     );
     return () => stop.abort();
-  }, [camera, version, held]);
+  }, [camera, version.current, isStill]);
   useEffect(() => () => show(null), [camera]);
 }
 

@@ -68,7 +68,7 @@ describe('headlineOf', () => {
   );
 
   it('has the measured height and the readings from which it was learned', () => {
-    expect(headlineOf(measured, null)).toMatchObject({
+    expect(headlineOf(measured, null, 0)).toMatchObject({
       ...{ kind: 'measured', heightM: 1.1, lowM: 0.9, highM: 1.4, why: null },
       source: 'learned from 14 readings',
     });
@@ -79,7 +79,7 @@ describe('headlineOf', () => {
       { calibration: { ...calibration, labels: 1 } },
       { height_m: 1.1, height_basis: 'site_median' },
     );
-    expect(headlineOf(usual, null)).toMatchObject({
+    expect(headlineOf(usual, null, 0)).toMatchObject({
       kind: 'usual',
       source: 'from 1 reading, not measured now',
     });
@@ -87,8 +87,9 @@ describe('headlineOf', () => {
 
   it('asks for a reading when nobody has read the camera, and hides older heights of removed readings', () => {
     const uncalibrated = record({ reasons: ['uncalibrated'] }, none);
-    expect(headlineOf(uncalibrated, measured)).toMatchObject({ kind: 'none', heightM: null });
-    expect(headlineOf(uncalibrated, null).why).toContain('Nobody has read this camera');
+    expect(headlineOf(uncalibrated, measured, 0)).toMatchObject({ kind: 'none', heightM: null });
+    expect(headlineOf(uncalibrated, null, 0).why).toContain('Nobody has read this camera');
+    expect(headlineOf(uncalibrated, null, 1).why).toContain('The next frame gets a height');
   });
 
   it.each([
@@ -99,12 +100,15 @@ describe('headlineOf', () => {
     ['rejected', ['fog', 'reason_of_a_newer_agent'], 'fog or rain hides the sea; reason_of_a_newer_agent'],
   ] as const)('keeps the last height when the newest record is %s for %s', (status, reasons, why) => {
     const newest = record({ status, reasons: [...reasons] as Observation['reasons'] }, none);
-    expect(headlineOf(newest, measured)).toMatchObject({ heightM: 1.1, record: measured, why });
-    expect(headlineOf(newest, null)).toMatchObject({ kind: 'none', record: null, why });
+    expect(headlineOf(newest, measured, 0)).toMatchObject({ heightM: 1.1, record: measured, why });
+    expect(headlineOf(newest, null, 0)).toMatchObject({ kind: 'none', record: null, why });
   });
 
   it('says so when there is no record yet', () => {
-    expect(headlineOf(null, null)).toMatchObject({ kind: 'none', why: 'The camera was not observed yet.' });
+    expect(headlineOf(null, null, 0)).toMatchObject({
+      kind: 'none',
+      why: 'The camera was not observed yet.',
+    });
   });
 });
 

@@ -1,5 +1,5 @@
 import './label.css';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { CameraView } from '../../../../contract/openapi/views.ts';
 import { formatTime } from '../../../shared/format.ts';
 import { lazyView } from '../../../shared/lazy-view.tsx';
@@ -14,6 +14,7 @@ import { OutcomeLine } from './outcome-line.tsx';
 import { labels, readingOf, readLabels, saveReading } from './readings.ts';
 import { saidValue } from './said.ts';
 import { ValuePicker } from './value-picker.tsx';
+import { seenAt, type Seen } from './values.ts';
 
 const Dialogs = lazyView(() => import('./dialogs.tsx').then(({ LabelDialogs }) => LabelDialogs));
 
@@ -25,6 +26,7 @@ export function LabelCard({ camera }: { readonly camera: CameraView }) {
     readLabels(camera.id).catch(() => undefined);
   }, [camera.id, count]);
   useEffect(() => () => void (isHeld.value = false), []);
+  const pickFrame = useSeenFrame(frame);
   const known = labels.value?.camera === camera.id ? labels.value.list : [];
   const label = known.find((one) => one.observation_id === frame?.observationId) ?? null;
   return (
@@ -43,7 +45,7 @@ export function LabelCard({ camera }: { readonly camera: CameraView }) {
       <OutcomeLine idle={<Invitation frame={frame} isRead={label !== null} />} camera={camera.id} />
       {frame !== null && canBeRead(frame) ? (
         <ValuePicker
-          target={frame}
+          pickTarget={pickFrame}
           estimateM={frame.record?.wave.height_m ?? camera.latest?.wave.height_m ?? null}
           pressed={label === null ? null : saidValue(label, unit.value, scale.value)}
           onHold={(isOn) => (isHeld.value = isOn)}
@@ -89,4 +91,16 @@ function Invitation({ frame, isRead }: { readonly frame: ShownFrame | null; read
       {isRead ? text.label.isRead(time) : text.label.invite(time)} {text.label.scaleNotes[scale.value]}
     </p>
   );
+}
+
+/** The frame that the person has seen: a tap just after a change is meant for the one before. */
+function useSeenFrame(frame: ShownFrame | null): () => ShownFrame {
+  const seen = useRef<readonly Seen<ShownFrame>[]>([]);
+  if (frame !== null && seen.current.at(-1)?.value !== frame)
+    seen.current = [...seen.current.slice(-3), { value: frame, sinceMs: performance.now() }];
+  return () => {
+    const seenFrame = seenAt(seen.current, performance.now());
+    if (seenFrame === null) throw new Error('there is no frame to read');
+    return seenFrame;
+  };
 }

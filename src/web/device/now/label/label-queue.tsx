@@ -6,12 +6,14 @@ import { observer, scale, unit } from '../../../shared/preferences.ts';
 import { text } from '../../../shared/text.ts';
 import { cameras, timeZone } from '../../device-store.ts';
 import { SimulatedMark } from '../simulated-mark.tsx';
-import { closeDialog } from './open-dialog.ts';
+import { closeDialogOf } from './open-dialog.ts';
 import { OutcomeLine } from './outcome-line.tsx';
 import { readingOf, saveReading, undoNewest } from './readings.ts';
 import { ValuePicker } from './value-picker.tsx';
 
 const LIMIT = 24;
+/** A second tap within this time was not meant for the next frame. */
+const DOUBLE_TAP_MS = 300;
 type QueuedFrame = LabelQueue['frames'][number];
 
 /** Kept frames without a reading, one after the other: by tap, or by keyboard. */
@@ -38,8 +40,14 @@ export function LabelQueueView({ camera }: { readonly camera: string }) {
     back: () => setIndex((at) => Math.max(0, at - 1)),
   });
   const frame = frames?.[index] ?? null;
+  const shownSinceMs = useRef(0);
+  useEffect(() => {
+    shownSinceMs.current = performance.now();
+    // Keys reach the dialog only from inside of it.
+    if (document.activeElement === document.body) root.current?.focus();
+  }, [frame]);
   return (
-    <div ref={root} class="stack queue">
+    <div ref={root} class="stack queue" tabIndex={-1}>
       {hasFailed ? <p class="note bad">{text.queue.failed}</p> : null}
       {frames === null && !hasFailed ? <p class="muted">{text.queue.loading}</p> : null}
       {frames !== null && frame === null ? (
@@ -61,12 +69,12 @@ export function LabelQueueView({ camera }: { readonly camera: string }) {
       />
       {frame === null ? null : (
         <ValuePicker
-          key={frame.observation_id}
-          target={frame}
+          pickTarget={() => frame}
           estimateM={frame.height_m}
           pressed={null}
           onHold={() => undefined}
           onRead={({ observation_id: observationId, captured_at: capturedAt }, value) => {
+            if (performance.now() - shownSinceMs.current < DOUBLE_TAP_MS) return;
             saveReading(
               readingOf(
                 { camera, observationId, capturedAt },
@@ -85,7 +93,7 @@ export function LabelQueueView({ camera }: { readonly camera: string }) {
             {text.queue.skip}
           </button>
         )}
-        <button type="button" onClick={closeDialog}>
+        <button type="button" onClick={closeDialogOf}>
           {text.queue.close}
         </button>
       </div>

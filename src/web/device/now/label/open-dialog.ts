@@ -11,3 +11,6 @@ export const openDialog = (name: DialogName, camera: string): void => {
 export const closeDialog = (): void => {
   dialog.value = null;
 };
+/** For a button in it: the dialog gives the focus back to where it was. */
+export const closeDialogOf = ({ currentTarget }: { readonly currentTarget: Element }): void =>
+  currentTarget.closest('dialog')?.close();

@@ -22,8 +22,11 @@ export function OutcomeLine({ camera, idle }: { readonly camera: string; readonl
   }, [outcome]);
   const isOver = outcome === null || outcome === ended;
   return (
-    <div class="outcome" role="status">
-      {shown === null || isOver ? idle : <Message reading={shown.reading} outcome={shown.outcome} />}
+    <div class="outcome">
+      <div role="status">
+        {shown === null || isOver ? null : <Message reading={shown.reading} outcome={shown.outcome} />}
+      </div>
+      {isOver ? idle : null}
     </div>
   );
 }

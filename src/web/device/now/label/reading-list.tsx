@@ -6,7 +6,7 @@ import { text } from '../../../shared/text.ts';
 import { ProblemNote } from '../../../shared/ui.tsx';
 import { timeZone } from '../../device-store.ts';
 import { frameTimeMs } from './frame-time.ts';
-import { closeDialog } from './open-dialog.ts';
+import { closeDialogOf } from './open-dialog.ts';
 import { labels, readLabels, removeLabel, restoreLabel } from './readings.ts';
 import { labelText } from './said.ts';
 
@@ -92,7 +92,7 @@ export function ReadingList({ camera }: { readonly camera: string }) {
         ) : (
           <span />
         )}
-        <button type="button" onClick={closeDialog}>
+        <button type="button" onClick={closeDialogOf}>
           {text.queue.close}
         </button>
       </div>

@@ -1,5 +1,4 @@
 import type { LabelRecord } from '../../../../contract/openapi/views.ts';
-import { heightNumber, toMetres } from '../../../shared/format.ts';
 import type { Scale, Unit } from '../../../shared/preferences.ts';
 import { text } from '../../../shared/text.ts';
 import { valueOf } from './values.ts';
@@ -15,14 +14,10 @@ export function valueText(value: number, unit: Unit, scale: Scale): string {
   return scale === 'hawaiian' ? text.label.hawaiian(shown) : shown;
 }
 
-/** A value as people say it: `0.25` has more digits than heights are shown with. */
+/** A value as people say it: `0.8`, `1.25`, `10`. */
 export function heightNumberOf(value: number, unit: Unit): string {
-  const rounded = Number(value.toFixed(2));
-  return unit === 'ft'
-    ? String(rounded)
-    : rounded * 10 === Math.round(rounded * 10)
-      ? heightNumber(toMetres(rounded, unit), unit)
-      : rounded.toFixed(2);
+  const short = String(Number(value.toFixed(2)));
+  return unit === 'm' && !short.includes('.') && value < 10 ? `${short}.0` : short;
 }
 
 /** A reading as the person said it. */

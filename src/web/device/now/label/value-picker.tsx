@@ -2,11 +2,11 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { observer, scale, unit } from '../../../shared/preferences.ts';
 import { text } from '../../../shared/text.ts';
 import { heightNumberOf } from './said.ts';
-import { allValues, fewValues, middleIndex, mustFollow, parseValue, seenAt, type Seen } from './values.ts';
+import { allValues, fewValues, middleIndex, mustFollow, parseValue } from './values.ts';
 
 export interface ValuePickerProps<T extends object> {
-  /** What the person reads; it may change at any time. */
-  readonly target: T;
+  /** What the person has seen when this is called. */
+  readonly pickTarget: () => T;
   readonly estimateM: number | null;
   /** The value that the target has, in the unit and scale of the page. */
   readonly pressed: number | null;
@@ -18,9 +18,8 @@ export interface ValuePickerProps<T extends object> {
 
 /** Values to tap: some around the estimate, all on demand, or any that is typed. */
 export function ValuePicker<T extends object>(props: ValuePickerProps<T>) {
-  const { target, estimateM, pressed, onRead } = props;
+  const { pickTarget, estimateM, pressed, onRead } = props;
   const [isOpen, setOpen] = useState(false);
-  const pickTarget = useSeenTarget(target);
   const middle = useStableMiddle(estimateM);
   const values = isOpen ? allValues(unit.value) : fewValues(middle, unit.value);
   /** What stood under the finger when it came down. */
@@ -50,20 +49,18 @@ export function ValuePicker<T extends object>(props: ValuePickerProps<T>) {
           {isOpen ? text.label.fewer : text.label.more}
         </button>
       </div>
-      {isOpen ? <ExactEntry {...props} pickTarget={pickTarget} /> : null}
+      {isOpen ? <ExactEntry {...props} /> : null}
     </div>
   );
 }
 
-function ExactEntry<T extends object>({
-  onHold,
-  onRead,
-  pickTarget,
-}: ValuePickerProps<T> & { readonly pickTarget: () => T }) {
+function ExactEntry<T extends object>({ onHold, onRead, pickTarget }: ValuePickerProps<T>) {
   const id = useId();
   const [typed, setTyped] = useState('');
   const [isWrong, setWrong] = useState(false);
   const held = useRef<T | null>(null);
+  // A field that goes away is not left.
+  useEffect(() => () => onHold(false), []);
   const submit = (event: Event): void => {
     event.preventDefault();
     const value = parseValue(typed, unit.value, scale.value);
@@ -109,15 +106,6 @@ function ExactEntry<T extends object>({
       </p>
     </form>
   );
-}
-
-/** What the person has seen: a tap just after a change is meant for what was there before. */
-function useSeenTarget<T extends object>(target: T): () => T {
-  const seen = useRef<readonly Seen<T>[]>([]);
-  const last = seen.current.at(-1);
-  if (last?.value !== target)
-    seen.current = [...seen.current.slice(-3), { value: target, sinceMs: performance.now() }];
-  return () => seenAt(seen.current, performance.now()) ?? target;
 }
 
 /** The middle of the offered values. It follows the estimate only when that has left them. */
