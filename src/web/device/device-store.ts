@@ -83,6 +83,7 @@ export async function followAgent(signal: AbortSignal): Promise<void> {
 /** Reads what the event stream does not send: settings of cameras, and records from before the connection. */
 export async function readStatus(signal?: AbortSignal): Promise<void> {
   const init = signal ? { signal } : {};
+  const number = (reads += 1);
   try {
     const [read, list] = await Promise.all([
       requestJson<AgentStatus>('/api/v1/status', init),
@@ -92,7 +93,7 @@ export async function readStatus(signal?: AbortSignal): Promise<void> {
       status.value = read;
       health.value = read.health;
       model.value = read.model;
-      cameras.value = list.cameras.map(withNewest);
+      if (number === reads) cameras.value = list.cameras.map(withNewest);
       problem.value = null;
       noteData();
     });
@@ -101,6 +102,9 @@ export async function readStatus(signal?: AbortSignal): Promise<void> {
     else if (!signal?.aborted) throw thrown;
   }
 }
+
+/** Counts readings of the list: an answer that a later one has overtaken is old. */
+let reads = 0;
 
 /** A record that arrived while the list was on its way is newer than the one in the list. */
 function withNewest(view: CameraView): CameraView {
@@ -112,9 +116,10 @@ function withNewest(view: CameraView): CameraView {
 
 /** Reads the cameras again: the event stream has neither their settings, nor why they fail, nor the truth of simulated ones. */
 export async function readCameras(): Promise<void> {
+  const number = (reads += 1);
   try {
     const list = await requestJson<{ cameras: readonly CameraView[] }>('/api/v1/cameras');
-    cameras.value = list.cameras.map(withNewest);
+    if (number === reads) cameras.value = list.cameras.map(withNewest);
   } catch {
     // The mark of the page says that the connection is lost.
   }
@@ -173,6 +178,8 @@ function applyObservation(record: Observation): void {
 /** The answer to a reading has the new state of the calibration. */
 export function applyCalibration(camera: string, calibration: CalibrationSummary): void {
   changeCamera(camera, (view) => ({ ...view, calibration }));
+  // The list may be on its way with the former state.
+  void readCameras();
 }
 
 function applySeaState(record: SeaStateRecord): void {

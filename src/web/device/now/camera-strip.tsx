@@ -39,11 +39,14 @@ function CameraHeight({ camera: { latest, state } }: { readonly camera: CameraVi
   const wave = latest?.wave;
   if (wave?.height_m == null) return <span class="muted">{text.now.noHeight}</span>;
   const isUsual = wave.height_basis === 'site_median';
+  const notes = [
+    ...(isUsual ? [text.now.usualShort] : []),
+    ...(latest?.simulated === true ? [text.simulated.toLowerCase()] : []),
+  ];
   return (
     <span class="number">
       <strong class={isUsual ? 'muted' : ''}>{formatHeight(wave.height_m, unit.value)}</strong>
-      {isUsual ? <small class="muted"> {text.now.usualShort}</small> : null}
-      {latest?.simulated === true ? <small class="muted"> {text.simulated.toLowerCase()}</small> : null}
+      {notes.length === 0 ? null : <small class="muted"> {notes.join(', ')}</small>}
     </span>
   );
 }

@@ -2,10 +2,15 @@ import type { CameraView } from '../../../../contract/openapi/views.ts';
 import { toUnit } from '../../../shared/format.ts';
 import { unit } from '../../../shared/preferences.ts';
 import { text } from '../../../shared/text.ts';
+import { SimulatedMark } from '../simulated-mark.tsx';
 import { progressOf } from './progress.ts';
 
 /** How far the calibration is, as a picture and in words. */
-export function CalibrationProgress({ camera: { calibration, latest } }: { readonly camera: CameraView }) {
+export function CalibrationProgress({
+  camera: { calibration, kind, latest },
+}: {
+  readonly camera: CameraView;
+}) {
   const { read, wanted, kept } = progressOf(calibration);
   if (latest?.wave.height_basis === 'model_head') return <p class="muted small">{text.label.modelReads}</p>;
   if (calibration.view === 'changed')
@@ -24,13 +29,25 @@ export function CalibrationProgress({ camera: { calibration, latest } }: { reado
             : text.label.visitsDone(text.now.readings(calibration.labels), calibration.sessions ?? read)}
         </p>
       </div>
-      <Errors ridgeM={calibration.loo_mae_m} medianM={calibration.loo_median_mae_m} />
+      <Errors
+        ridgeM={calibration.loo_mae_m}
+        medianM={calibration.loo_median_mae_m}
+        isSimulated={kind === 'simulated'}
+      />
     </div>
   );
 }
 
 /** The error of the gauge beside that of somebody who always says the usual height. */
-function Errors({ ridgeM, medianM }: { readonly ridgeM: number | null; readonly medianM: number | null }) {
+function Errors({
+  ridgeM,
+  medianM,
+  isSimulated,
+}: {
+  readonly ridgeM: number | null;
+  readonly medianM: number | null;
+  readonly isSimulated: boolean;
+}) {
   if (ridgeM === null || medianM === null) return null;
   const greatest = Math.max(ridgeM, medianM, 0.01);
   const error = (metres: number): string =>
@@ -41,7 +58,10 @@ function Errors({ ridgeM, medianM }: { readonly ridgeM: number | null; readonly 
   ];
   return (
     <div>
-      <h3>{text.label.errorTitle}</h3>
+      <div class="row spread">
+        <h3>{text.label.errorTitle}</h3>
+        {isSimulated ? <SimulatedMark /> : null}
+      </div>
       <dl class="errors">
         {rows.map(({ name, errorM, kind }) => (
           <div key={kind} class={kind}>

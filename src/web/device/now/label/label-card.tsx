@@ -88,7 +88,8 @@ function Invitation({ frame, isRead }: { readonly frame: ShownFrame | null; read
   const time = formatTime(record.captured_at, timeZone.value, { timeStyle: 'medium' });
   return (
     <p class="muted">
-      {isRead ? text.label.isRead(time) : text.label.invite(time)} {text.label.scaleNotes[scale.value]}
+      <strong class="number">{text.label.frameOf(time)}</strong>{' '}
+      {isRead ? text.label.isRead : text.label.invite} {text.label.scaleNotes[scale.value]}
     </p>
   );
 }

@@ -114,7 +114,9 @@ function Estimate({ camera, frame }: { readonly camera: string; readonly frame: 
         {time}
         {height === null
           ? null
-          : `. ${text.queue.gaugeSays(range === null ? height : `${height} (${range})`)}`}
+          : frame.reason === 'usual_height'
+            ? `. ${text.queue.usual(height)}`
+            : `. ${text.queue.gaugeSays(range === null ? height : `${height} (${range})`)}`}
       </p>
       {isSimulated ? <SimulatedMark /> : null}
     </div>

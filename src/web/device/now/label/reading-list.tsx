@@ -55,7 +55,7 @@ export function ReadingList({ camera }: { readonly camera: string }) {
         )}
       </div>
       {list === null || list.length === 0 ? null : (
-        <div class="scroll">
+        <div class="scroll readings">
           <table>
             <thead>
               <tr>
