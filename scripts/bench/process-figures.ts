@@ -6,6 +6,17 @@ export function rssMb(pid: number): number {
   return Number(line?.[1] ?? Number.NaN) / 1024;
 }
 
+/** Memory of a process that it shares with no other one, MB of 2^20 bytes; 0 when it has ended. */
+export function privateMb(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    const sizes = [...text.matchAll(/^Private_(?:Clean|Dirty): +(\d+) kB$/gm)];
+    return sizes.reduce((sum, [, kb]) => sum + Number(kb), 0) / 1024;
+  } catch {
+    return 0;
+  }
+}
+
 const TICKS_PER_S = 100;
 
 /** CPU time of a process and its reaped children, s. */

@@ -1,4 +1,4 @@
-import { cellPowers, segmentLength, segmentSpectra } from './spectra.ts';
+import { segmentLength, segmentSpectra, type SegmentSpectra } from './spectra.ts';
 import type { PixelSeries } from './types.ts';
 import { waveBand } from './wave-band.ts';
 
@@ -17,19 +17,21 @@ const BATCH_CELLS = 512;
 export function findMovingCells(series: PixelSeries): readonly number[] {
   const count = series.columns * series.rows;
   const energies = new Float64Array(count);
+  let spectra: SegmentSpectra | null = null;
   for (let from = 0; from < count; from += BATCH_CELLS) {
     const batch = Array.from({ length: Math.min(BATCH_CELLS, count - from) }, (_, i) => from + i);
-    const spectra = segmentSpectra(series, batch);
-    const { first, last } = waveBand(spectra.frequenciesHz);
+    spectra = segmentSpectra(series, batch, spectra);
+    const { segments, frequenciesHz, re, im } = spectra;
+    const { first, last } = waveBand(frequenciesHz);
     // A Hann window keeps 3/8 of the energy; each frequency stands for its negative one too.
     const length = segmentLength(series);
-    const scale = 2 / (0.375 * length * length * spectra.segments);
-    const { power } = cellPowers(spectra);
+    const scale = 2 / (0.375 * length * length * segments);
     for (const [index, cell] of batch.entries())
-      for (let segment = 0; segment < spectra.segments; segment += 1) {
-        const at = (index * spectra.segments + segment) * spectra.frequenciesHz.length;
+      for (let segment = 0; segment < segments; segment += 1) {
+        const at = (index * segments + segment) * frequenciesHz.length;
         for (let bin = first; bin <= last; bin += 1)
-          energies[cell] = (energies[cell] ?? 0) + (power[at + bin] ?? 0) * scale;
+          energies[cell] =
+            (energies[cell] ?? 0) + ((re[at + bin] ?? 0) ** 2 + (im[at + bin] ?? 0) ** 2) * scale;
       }
   }
   const moving = Array.from(energies.keys()).filter(

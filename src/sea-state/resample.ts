@@ -45,24 +45,41 @@ export function countGaps(
   return { missing, longestGapS };
 }
 
+/** The cells of a frame. Called once for each frame, in their order; a frame is used until the one after the next is read. */
+export type FrameSource = (index: number) => Uint8Array;
+
 /** Interpolates linearly between the frames, so that the samples are even. */
-export function resample({ timesS, values, wantedHz, ...shape }: TimedSamples): PixelSeries {
+export function resample({ values, ...shape }: TimedSamples): PixelSeries {
+  const stride = shape.columns * shape.rows;
+  return resampleFrames(shape, (index) => values.subarray(index * stride, (index + 1) * stride));
+}
+
+/** As `resample`, without all frames in the memory. May leave out the last frames. */
+export function resampleFrames(
+  { timesS, wantedHz, ...shape }: Omit<TimedSamples, 'values'>,
+  frameAt: FrameSource,
+): PixelSeries {
   const { columns, rows, cellAspect } = shape;
   const rateHz = rateOf(timesS, wantedHz);
   const stride = columns * rows;
   const samples = timesS.length === 0 ? 0 : Math.floor((timesS.at(-1) ?? 0) * rateHz + 1e-6) + 1;
   const even = new Uint8Array(samples * stride);
   let before = 0;
+  let start = samples > 0 ? frameAt(0) : even;
+  let end = timesS.length > 1 ? frameAt(1) : start;
   for (let sample = 0; sample < samples; sample += 1) {
     const atS = sample / rateHz;
-    while (before < timesS.length - 2 && (timesS[before + 1] ?? 0) <= atS) before += 1;
+    while (before < timesS.length - 2 && (timesS[before + 1] ?? 0) <= atS) {
+      before += 1;
+      start = end;
+      end = frameAt(before + 1);
+    }
     const startS = timesS[before] ?? 0;
     const stepS = (timesS[before + 1] ?? startS) - startS;
     const share = stepS > 0 ? Math.min(1, (atS - startS) / stepS) : 0;
-    const [from, to] = [before * stride, Math.min(before + 1, timesS.length - 1) * stride];
     for (let cell = 0; cell < stride; cell += 1) {
-      const value = values[from + cell] ?? 0;
-      even[sample * stride + cell] = Math.round(value + share * ((values[to + cell] ?? 0) - value));
+      const value = start[cell] ?? 0;
+      even[sample * stride + cell] = Math.round(value + share * ((end[cell] ?? 0) - value));
     }
   }
   return { columns, rows, cellAspect, rateHz, samples, values: even, ...countGaps(timesS, rateHz) };

@@ -27,18 +27,26 @@ export function segmentLength(series: PixelSeries): number {
   return Math.min(wanted, 2 ** Math.floor(Math.log2(series.samples)));
 }
 
-/** Removes the linear trend of each segment, applies a Hann window, and transforms. Segments overlap by at least a half. */
-export function segmentSpectra(series: PixelSeries, cells: readonly number[]): SegmentSpectra {
+/**
+ * Removes the linear trend of each segment, applies a Hann window, and transforms. Segments overlap by at least a half.
+ * `reused`: spectra of at least as many cells of this series that are not used any more; their memory is used again.
+ */
+export function segmentSpectra(
+  series: PixelSeries,
+  cells: readonly number[],
+  reused: SegmentSpectra | null = null,
+): SegmentSpectra {
   const length = segmentLength(series);
   const starts = segmentStarts(series.samples, length);
   const bins = Math.floor(Math.min(length / 2, (MAX_FREQUENCY_HZ * length) / series.rateHz)) + 1;
-  const re = new Float32Array(cells.length * starts.length * bins);
-  const im = new Float32Array(re.length);
+  const size = cells.length * starts.length * bins;
+  const re = reused?.re.subarray(0, size) ?? new Float32Array(size);
+  const im = reused?.im.subarray(0, size) ?? new Float32Array(size);
   const window = Float64Array.from({ length }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / length) ** 2);
   const fft = new FFT(length);
   const out = fft.createComplexArray();
   const samples = new Float64Array(length);
-  const block = new Uint8Array(BLOCK_CELLS * series.samples);
+  const block = new Uint8Array(Math.min(cells.length, BLOCK_CELLS) * series.samples);
   let at = 0;
   for (let index = 0; index < cells.length; index += 1) {
     const inBlock = index % BLOCK_CELLS;

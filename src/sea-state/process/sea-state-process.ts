@@ -10,8 +10,16 @@ import type { ClipSamples, TimedSamples } from '../resample.ts';
 import type { FigureData, Job, Measured, Reply } from './messages.ts';
 
 const ENTRY = new URL(`./child${extname(import.meta.url)}`, import.meta.url);
-/** The samples are outside the heap. */
-const NODE_FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=4', '--no-warnings'];
+/** The samples are outside the heap, which stays small. */
+const NODE_FLAGS = [
+  '--max-old-space-size=96',
+  '--max-semi-space-size=1',
+  '--optimize-for-size',
+  '--expose-gc',
+  '--no-warnings',
+];
+/** Memory of samples goes back to the system at once. */
+const LEAN_ENV = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '65536' };
 const LOWEST_PRIORITY = 19;
 /** A clip takes some seconds of processor time; at the lowest priority it may have to wait for long. */
 const MAX_MS = 900_000;
@@ -29,7 +37,10 @@ export class SeaStateProcess {
     this.#niceness = deps.niceness ?? LOWEST_PRIORITY;
   }
 
-  /** Rejects with `internal` when the process crashes or takes too long, and with the reason of the signal. */
+  /**
+   * Takes the memory of the samples: their arrays are empty afterwards. Rejects with `internal` when the process crashes or
+   * takes too long, and with the reason of the signal.
+   */
   async measure(
     { values, ...samples }: ClipSamples,
     columns: TimedSamples | null,
@@ -64,7 +75,7 @@ export class SeaStateProcess {
     const child = fork(ENTRY, {
       serialization: 'advanced',
       execArgv: NODE_FLAGS,
-      env: { ...childEnvironment(process.env, 'vision'), MALLOC_ARENA_MAX: '2' },
+      env: { ...childEnvironment(process.env, 'vision'), ...LEAN_ENV },
       stdio: ['pipe', 'ignore', 'pipe', 'ipc'],
       // A session of its own: the priority of a session counts, too.
       detached: true,
@@ -93,7 +104,8 @@ export class SeaStateProcess {
     const ended = once(child, 'close') as Promise<[code: number | null, by: NodeJS.Signals | null]>;
     child.send(job, () => undefined);
     for (const part of input) child.stdin?.write(part);
-    child.stdin?.end();
+    // The agent need not keep the samples while the process measures them.
+    child.stdin?.end(() => input.forEach(release));
     const [code, by] = await ended;
     signal.throwIfAborted();
     const [reply] = replies;
@@ -103,4 +115,9 @@ export class SeaStateProcess {
       : `ended with ${by ?? `exit code ${code}`}`;
     throw new AgentError('internal', `the process of the sea state ${reason}`, { context: { stderr } });
   }
+}
+
+/** Frees the memory of an array now, and not with the next garbage collection. */
+function release({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
