@@ -45,7 +45,7 @@ export async function checkConfig(
   const redacted = redactSettings(settings);
   const sources = listSources(configuration);
   const found = [...remoteWarnings(configuration), ...(await configWarnings(settings, terminal))];
-  const warnings = found.map(({ warning }) => warning);
+  const warnings = [...found.map(({ warning }) => warning), ...(await geometryWarnings(settings))];
   const slots = await nextSlots(settings);
   const digest = computeConfigDigest(settings);
   const summary = { ok: true, digest, time_zone: systemTimeZone(), warnings, sources };
@@ -125,6 +125,23 @@ export async function configWarnings(
       remedy: 'set tls.fingerprint256 or tls.ca instead of tls.insecure',
     }));
   return [...variables, ...insecure];
+}
+
+/** Geometry that cannot be used: its camera is observed without it. */
+async function geometryWarnings({ cameras }: Pick<Settings, 'cameras'>): Promise<readonly string[]> {
+  const { loadGeometry } = await import('../geometry/camera-geometry.ts');
+  const warnings = cameras.map(async ({ id, geometry }) => {
+    if (geometry === null) return [];
+    return await loadGeometry(geometry).then(
+      () => [],
+      (thrown: unknown) => {
+        const { message, context } = asAgentError(thrown);
+        const path = typeof context['path'] === 'string' ? ` (${context['path']})` : '';
+        return [`camera ${id}: the geometry is not used: ${message}${path}`];
+      },
+    );
+  });
+  return (await Promise.all(warnings)).flat();
 }
 
 const SHOWN_SLOTS = 3;

@@ -113,14 +113,15 @@ describe('calibrate-camera', () => {
   });
 });
 
-it('doctor checks the geometry of each camera', async () => {
+it('doctor and check-config check the geometry of each camera', async () => {
+  const nowhere = join(dir, 'nowhere.json');
   const camera = (id: string, geometry: object) => ({ id, kind: 'simulated', geometry });
   const place = { cameraHeightM: 16, horizonRow: 0.33, fovDeg: 60 };
   const cameras = [
     camera('good', { ...place, tide: { offsetM: 0.4 } }),
     camera('no-tide', place),
     camera('sky', { ...place, horizonRow: undefined, tiltDeg: -20, fovDeg: 30, tide: { offsetM: 0 } }),
-    camera('no-file', { pose: join(dir, 'nowhere.json') }),
+    camera('no-file', { pose: nowhere }),
   ];
   const config = file('doctor.json', JSON.stringify({ stateDir: join(dir, 'state'), cameras }));
   const { json } = await runCli(['doctor', '--json', '--config', config]);
@@ -133,6 +134,15 @@ it('doctor checks the geometry of each camera', async () => {
     ['geometry no-file', 'fail'],
   ]);
   expect(geometry[0]?.detail).toMatch(/lower edge of the frame is \d+ m away; the water stands at 0.4 m/);
+  const checked = await runCli(['check-config', '--json', '--config', config]);
+  expect([checked.code, checked.json()]).toMatchObject([
+    0,
+    {
+      warnings: [
+        `camera no-file: the geometry is not used: a file of the geometry cannot be read (${nowhere})`,
+      ],
+    },
+  ]);
 }, 120_000);
 
 const waves = waveDataDir();
