@@ -29,6 +29,8 @@ export interface PackageOptions {
   readonly out: string;
   /** Directory for downloads. */
   readonly cache: string;
+  /** Compress less, for tests. Default: false. */
+  readonly isFast?: boolean;
 }
 
 export interface Package {
@@ -45,7 +47,13 @@ const PARTS = ['bin', 'config', 'models', 'systemd', 'package.json', 'LICENSE', 
  * Builds `swellsight-{version}-{arch}.tar.gz` in `out`, with `.sha256` and `.cdx.json` beside it. It contains a Node of
  * its own and all run-time parts; the same commit gives the same bytes.
  */
-export async function buildPackage({ checkout, arch, out, cache }: PackageOptions): Promise<Package> {
+export async function buildPackage({
+  checkout,
+  arch,
+  out,
+  cache,
+  isFast = false,
+}: PackageOptions): Promise<Package> {
   mkdirSync(out, { recursive: true });
   mkdirSync(cache, { recursive: true });
   const sources = listSources(checkout);
@@ -61,7 +69,7 @@ export async function buildPackage({ checkout, arch, out, cache }: PackageOption
     renameSync(join(source, 'node_modules'), join(stage, 'node_modules'));
     await addNodeRuntime(arch, join(stage, 'node'), cache);
     writeFileSync(join(stage, 'sbom.cdx.json'), sbom);
-    return await finish(stage, { arch, out, sources, sbom });
+    return await finish(stage, { arch, out, sources, sbom, isFast });
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -102,8 +110,9 @@ function installModules(source: string, arch: Architecture): void {
 
 async function finish(
   stage: string,
-  { arch, out, sources, sbom }: { arch: Architecture; out: string; sources: Sources; sbom: string },
+  options: { arch: Architecture; out: string; sources: Sources; sbom: string; isFast: boolean },
 ): Promise<Package> {
+  const { arch, out, sources, sbom, isFast } = options;
   const foreign = findForeignBinaries(stage, arch);
   if (foreign.length > 0)
     throw new Error(
@@ -117,7 +126,7 @@ async function finish(
   const archive = join(out, `${name}.tar.gz`);
   // A build that is interrupted leaves no archive that looks complete.
   const unfinished = `${archive}.part`;
-  await packDirectory(stage, unfinished, sources.commitTimeS);
+  await packDirectory(stage, unfinished, sources.commitTimeS, { isFast });
   const sha256 = await sha256Of(unfinished);
   renameSync(unfinished, archive);
   writeFileSync(`${archive}.sha256`, `${sha256}  ${name}.tar.gz\n`);

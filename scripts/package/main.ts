@@ -1,4 +1,5 @@
-// npm run package [-- --arch amd64|arm64] [--out DIR]: the archive that scripts/install.sh installs. See docs/install.md.
+// npm run package [-- --arch amd64|arm64] [--out DIR] [--fast]: the archive that scripts/install.sh installs. See
+// docs/install.md. --fast compresses less, for tests.
 import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -6,7 +7,9 @@ import { buildPackage } from './build.ts';
 import { ARCHITECTURES, hostArchitecture } from './platform.ts';
 import { listPartSizes } from './sizes.ts';
 
-const { values } = parseArgs({ options: { arch: { type: 'string' }, out: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { arch: { type: 'string' }, out: { type: 'string' }, fast: { type: 'boolean' } },
+});
 const arch =
   values.arch === undefined ? hostArchitecture() : ARCHITECTURES.find((name) => name === values.arch);
 if (arch === undefined) {
@@ -20,6 +23,7 @@ const { archive, sha256, release } = await buildPackage({
   arch,
   out: values.out ?? join(checkout, 'dist-package'),
   cache: join(checkout, '.cache', 'package'),
+  isFast: values.fast ?? false,
 });
 
 if (release.commit.endsWith('-modified'))
