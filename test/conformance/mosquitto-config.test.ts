@@ -8,6 +8,7 @@ import { RunningAgent } from '../fixtures/agent.ts';
 import { runCli, type CliResult } from '../fixtures/cli.ts';
 import { commandsBelow } from '../fixtures/documents.ts';
 import { freePort, Mosquitto, until, type Message } from '../fixtures/mosquitto.ts';
+import { imagesOf } from '../fixtures/sea-camera.ts';
 
 const CONFIG = join(import.meta.dirname, '../../config/mosquitto');
 const USERS = {
@@ -98,7 +99,7 @@ describe('config/mosquitto', () => {
       mqtt: { url: broker.url, username: 'north', password_file: passwordFile, ca },
       heartbeat: { intervalS: 1 },
       inference: { providers: ['cpu'], threads: 1 },
-      cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      cameras: [imagesOf('cam')],
     });
     await until(
       () => received.some(({ topic }) => topic === `${NORTH}camera/cam/latest`),

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { makeCertificates, until } from '../fixtures/mosquitto.ts';
 import { NatsCluster } from '../fixtures/nats.ts';
+import { imagesOf } from '../fixtures/sea-camera.ts';
 
 const USERS = {
   north: 'n-secret',
@@ -91,7 +92,7 @@ describe('config/nats/cluster-tls.conf', () => {
       },
       heartbeat: { intervalS: 1 },
       inference: { providers: ['cpu'], threads: 1 },
-      cameras: [{ id: 'cam', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } }],
+      cameras: [imagesOf('cam')],
     });
     await until(
       () => received.some((line) => line.startsWith(`${NORTH}camera/cam/latest `)),

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { freePort } from '../fixtures/mosquitto.ts';
+import { raiseClipPriority } from '../fixtures/raised-priority.ts';
 import { Recorder } from '../fixtures/recorder.ts';
 
 interface ReceivedMessage {
@@ -54,8 +55,10 @@ describe('First start with default settings', () => {
   let agent: RunningAgent;
   let subscriber: ReturnType<typeof subscribe>;
   let recorder: Recorder;
+  let raised: Disposable;
 
   beforeAll(async () => {
+    raised = raiseClipPriority();
     const port = await freePort();
     agent = await RunningAgent.start({
       mqtt: { embedded: { port } },
@@ -63,7 +66,7 @@ describe('First start with default settings', () => {
       inference: {},
       cameras: [
         {
-          ...{ id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } },
+          ...{ id: 'sim', kind: 'simulated', schedule: { everyS: 2 }, burst: { frames: 1 } },
           // As in the default configuration.
           seaState: { schedule: { everyS: 600 }, durationS: 256 },
         },
@@ -75,6 +78,7 @@ describe('First start with default settings', () => {
   });
 
   afterAll(async () => {
+    raised[Symbol.dispose]();
     recorder.finish();
     await subscriber.stop();
     await agent[Symbol.asyncDispose]();

@@ -2,13 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import type { SeaStateRecord } from '../../src/contract/sea-state.ts';
-import { restorePriority } from '../../src/base/process-priority.ts';
 import { RunningAgent, reasonsOf, type LogLine } from '../fixtures/agent.ts';
 import { runCli } from '../fixtures/cli.ts';
-import { descendants } from '../fixtures/capture.ts';
+import { raiseClipPriority } from '../fixtures/raised-priority.ts';
 import { HomeAssistant } from '../fixtures/home-assistant.ts';
 import { freePort, until } from '../fixtures/mosquitto.ts';
 import { dashboardQueries, Prometheus } from '../fixtures/prometheus.ts';
@@ -18,14 +16,6 @@ import { waveDataDir } from '../fixtures/wave-data.ts';
 
 const TIMEOUT_MS = 240_000;
 const waves = waveDataDir();
-
-/** The processes of the lowest priority may get nothing while other tests run. */
-async function raisePriorities(signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    for (const pid of descendants('sea-state/process/child')) restorePriority(pid);
-    await delay(200);
-  }
-}
 
 it.skipIf(waves === null)(
   'measures the period of real waves in the whole agent, and refuses films that cannot show one (needs shared/waves or SWELLSIGHT_WAVES)',
@@ -53,9 +43,7 @@ it.skipIf(waves === null)(
       cameras,
       mqtt: { embedded: { port }, homeAssistant: { enabled: true } },
     });
-    const done = new AbortController();
-    using _done = { [Symbol.dispose]: () => done.abort() };
-    void raisePriorities(done.signal);
+    using _raised = raiseClipPriority();
     const of = (camera: string): Promise<LogLine> =>
       agent.waitFor(
         `sea state of ${camera}`,
@@ -177,9 +165,7 @@ it.skipIf(waves === null || !isLong)(
       seaState: { durationS: 256, schedule: { everyS: 3600 } },
     };
     await using agent = await RunningAgent.start({ cameras: [camera], mqtt: { embedded: { port: 0 } } });
-    const done = new AbortController();
-    using _done = { [Symbol.dispose]: () => done.abort() };
-    void raisePriorities(done.signal);
+    using _raised = raiseClipPriority();
     const line = await agent.waitFor('a sea state', ({ msg }) => msg === 'sea state', 700_000);
     expect(line).toMatchObject({ status: 'measured' });
     expect(Math.abs(Number(line['period_s']) - 13.7)).toBeLessThan(0.6);

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem } from '../fixtures/installed-system.ts';
+import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem, SEA_CAMERA } from '../fixtures/installed-system.ts';
 
 const CONFIGURATION = `
 cameras:
-  - { id: sim, kind: simulated, schedule: { everyS: 2 }, burst: { frames: 1, intervalS: 0.5 } }
+  - ${SEA_CAMERA}
 http: { token_file: http-token }
 `;
 const TOKEN = 'a-token-that-only-root-can-read';

@@ -46,6 +46,7 @@ describe('the installed service when a schedule hangs', () => {
     server.kill('SIGCONT');
     const before = device.observations().length;
     await device.until('an observation', () => device.observations().length > before);
+    await device.until('the events', () => device.events('service_stopped').length > 0);
     expect(device.events('service_stopped').map(({ code }) => code)).toEqual(['watchdog']);
     expect(device.events('no_progress').map(({ context }) => context)).toEqual([{ parts: ['scheduler'] }]);
   });

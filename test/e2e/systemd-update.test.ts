@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { UpdaterState } from '../../src/contract/update-files.ts';
 import { initTestRepository } from '../fixtures/agent-repository.ts';
-import { InstalledSystem } from '../fixtures/installed-system.ts';
+import { InstalledSystem, SEA_CAMERA } from '../fixtures/installed-system.ts';
 import { packagedArchive } from '../fixtures/package.ts';
 import { packFakeVersion, PREFLIGHT_OK } from '../fixtures/updater/fake-version.ts';
 import { packageVariant } from '../fixtures/updater/package-variant.ts';
 
 const CONFIGURATION = `
 cameras:
-  - { id: sim, kind: simulated, schedule: { everyS: 2 }, burst: { frames: 1, intervalS: 0.5 } }
+  - ${SEA_CAMERA}
 update:
   repository: 'http://127.0.0.1:8123/'
   trustRoot: /etc/swellsight/agent-root.json
@@ -60,7 +60,11 @@ describe('updates in a booted systemd', () => {
     await repository.publish(variants);
     for (const variant of variants) rmSync(variant);
     writeFileSync(join(home, 'server.mjs'), WEB_SERVER);
-    device = await InstalledSystem.boot({ configuration: CONFIGURATION, binds: { '/srv/repo': home } });
+    device = await InstalledSystem.boot({
+      configuration: CONFIGURATION,
+      binds: { '/srv/repo': home },
+      versions: 3,
+    });
     device.system.must(`
       install -m 0644 /srv/repo/repo/metadata/1.root.json /etc/swellsight/agent-root.json
       install -m 0644 /srv/repo/repo/metadata/1.root.json ${FILES}/updater/agent-root.json

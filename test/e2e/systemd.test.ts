@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem } from '../fixtures/installed-system.ts';
+import type { Event } from '../../src/contract/states.ts';
+import { FIRST_BOOT_TIMEOUT_MS, InstalledSystem, SEA_CAMERA } from '../fixtures/installed-system.ts';
 
 const CONFIGURATION = `
 cameras:
-  - { id: sim, kind: simulated, schedule: { everyS: 2 }, burst: { frames: 1, intervalS: 0.5 } }
+  - ${SEA_CAMERA}
 inference: { timeoutS: 3 }
 http: { token_file: http-token }
 `;
@@ -79,16 +80,18 @@ describe('the installed service in a booted systemd', () => {
     send('KILL', device.mainPid());
     await device.until('a restart', () => device.show('NRestarts') === '1');
     await device.observesAgain();
-    expect(
-      device.events('service_stopped').map(({ code, context }) => [code, context['exit_status']]),
-    ).toEqual([['signal', 'KILL']]);
+    const events = (): readonly Event[] => device.events('service_stopped');
+    await device.until('the event', () => events().length > 0);
+    expect(events().map(({ code, context }) => [code, context['exit_status']])).toEqual([['signal', 'KILL']]);
   });
 
   it('starts again when the main process hangs', async () => {
     send('STOP', device.mainPid());
     await device.until('a restart', () => device.show('NRestarts') === '2');
     await device.observesAgain();
-    expect(device.events('service_stopped').map(({ code }) => code)).toEqual(['signal', 'watchdog']);
+    const codes = () => device.events('service_stopped').map(({ code }) => code);
+    await device.until('the event', () => codes().length > 1);
+    expect(codes()).toEqual(['signal', 'watchdog']);
   });
 
   it('publishes stopped when it is stopped', async () => {

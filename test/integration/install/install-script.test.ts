@@ -8,11 +8,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BootedSystem, type CommandResult } from '../../fixtures/booted-system.ts';
-import { copyRoot, debianRoot } from '../../fixtures/debian-root.ts';
+import { copyRoot, debianRoot, dirWithRoom } from '../../fixtures/debian-root.ts';
 import { FIRST_BOOT_TIMEOUT_MS } from '../../fixtures/installed-system.ts';
 import { smallPackage, type SmallPackageOptions } from '../../fixtures/small-package.ts';
 
@@ -20,7 +19,7 @@ const CHECKOUT = join(import.meta.dirname, '..', '..', '..');
 const INTERRUPTIONS = 15;
 
 describe('Installer in a booted Debian 12', () => {
-  const home = mkdtempSync(join(tmpdir(), 'swellsight-installer-'));
+  const home = mkdtempSync(join(dirWithRoom(1e9), 'swellsight-installer-'));
   const root = join(home, 'root');
   let system: BootedSystem;
 

@@ -7,6 +7,7 @@ import { LinkTestBed } from '../../fixtures/link-test-bed.ts';
 import { until } from '../../fixtures/mosquitto.ts';
 import { NatsCluster } from '../../fixtures/nats.ts';
 import { RabbitMq } from '../../fixtures/rabbitmq.ts';
+import { imagesOf } from '../../fixtures/sea-camera.ts';
 import { draft, NO_FEATURES } from '../../fixtures/store.ts';
 
 // The tests with brokers of the zoo mostly wait for answers that do not come.
@@ -262,7 +263,6 @@ const REAL: readonly [string, () => Promise<readonly string[]>, Partial<Outcome>
 
 const DEVICE = 'swellsight/v1/test/dev/';
 const HEARTBEAT_S = 2;
-const CAMERA = { id: 'sim', kind: 'simulated', schedule: { everyS: 1 }, burst: { frames: 1 } };
 
 async function clientOf(url: string, options: IClientOptions = {}): Promise<MqttClient> {
   const client = connect(url, { protocolVersion: 4, ...options });
@@ -301,7 +301,7 @@ async function observeAgent(urls: readonly string[]): Promise<Outcome> {
   const agent = await RunningAgent.start({
     mqtt: { url: urls },
     heartbeat: { intervalS: HEARTBEAT_S },
-    cameras: [CAMERA],
+    cameras: [imagesOf('sea')],
   });
   bed.defer(() => agent[Symbol.asyncDispose]());
   const first = await agent.waitFor(

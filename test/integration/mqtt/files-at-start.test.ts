@@ -1,14 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Health } from '../../../src/contract/health.ts';
 import { RunningAgent } from '../../fixtures/agent.ts';
 import { Authority, type CertificateFiles } from '../../fixtures/certificates.ts';
 import { runCli } from '../../fixtures/cli.ts';
 import { freePort, Mosquitto } from '../../fixtures/mosquitto.ts';
+import { imagesOf } from '../../fixtures/sea-camera.ts';
 
-const CAMERA = { id: 'sea', kind: 'simulated', schedule: { everyS: 5 }, burst: { frames: 1 } };
+const CAMERA = imagesOf('sea', 5);
 const TIMEOUT_MS = 240_000;
 
 /** An interrupted renewal may leave each of these. `null`: the file is missing. */
@@ -23,7 +24,8 @@ const LEFTOVERS: Readonly<
   'no password and no authority': { password: null, ca: null },
 };
 
-describe('an agent that finds unusable files for the broker at its start', () => {
+// The agents mostly wait for the files.
+describe.concurrent('an agent that finds unusable files for the broker at its start', () => {
   let authority: Authority;
   let broker: Mosquitto;
   let own: CertificateFiles;
@@ -53,7 +55,7 @@ describe('an agent that finds unusable files for the broker at its start', () =>
     'observes, reports them, and connects when they are complete: %s',
     async (_, leftovers) => {
       const dir = mkdtempSync(join(tmpdir(), 'swellsight-files-'));
-      onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+      using _dir = { [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
       const path = (name: string): string => join(dir, name);
       const good = { ca: authority.ca, cert: own.cert, key: own.key };
       const texts = {
@@ -79,8 +81,7 @@ describe('an agent that finds unusable files for the broker at its start', () =>
         cameras: [CAMERA],
         heartbeat: { intervalS: 1 },
       };
-      const agent = await RunningAgent.start(config);
-      onTestFinished(() => agent[Symbol.asyncDispose]());
+      await using agent = await RunningAgent.start(config);
       await agent.waitFor('the fault', ({ msg }) => msg?.startsWith('no connection to the broker') === true);
       await agent.observation();
       await agent.waitFor('the refusal', ({ code }) => code === 'mqtt_refused');
@@ -99,14 +100,14 @@ describe('an agent that finds unusable files for the broker at its start', () =>
 
   it(
     'reports them as degraded',
-    async () => {
+    // A concurrent test needs an `expect` of its own to poll.
+    async ({ expect }) => {
       const config = {
         mqtt: { url: `mqtts://localhost:${String(broker.port)}`, cert: own.cert, key: other.key },
         cameras: [CAMERA],
         heartbeat: { intervalS: 1 },
       };
-      const agent = await RunningAgent.start(config);
-      onTestFinished(() => agent[Symbol.asyncDispose]());
+      await using agent = await RunningAgent.start(config);
       await agent.waitFor('start', ({ msg }) => msg === 'agent started');
       const degraded = async (): Promise<readonly string[]> =>
         ((await agent.json('/api/v1/status'))['health'] as Health).degraded;
