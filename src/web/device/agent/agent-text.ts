@@ -8,7 +8,7 @@ import type { Tone } from '../../shared/tone.ts';
 
 const count = (n: number, one: string, many: string): string => `${String(n)} ${n === 1 ? one : many}`;
 
-const tones: Readonly<Record<Tone, string>> = { ok: 'Good', warn: 'Check', bad: 'Fault', off: 'Not known' };
+const tones: Readonly<Record<Tone, string>> = { ok: 'Good', warn: 'Check', bad: 'Fault', off: 'Unknown' };
 const areas: Readonly<Record<HealthArea, string>> = {
   broker: 'Broker',
   outbox: 'Outbox',
@@ -143,11 +143,7 @@ export const agentText = {
     rejected: (n: number) => `${count(n, 'message was', 'messages were')} rejected by the broker`,
     rejectedNote:
       'They are set aside and not sent again. Check the access rules and the size limits of the broker.',
-    topic: 'Topic',
-    number: 'No.',
-    size: 'Size',
-    since: 'Since',
-    why: 'Reason',
+    waits: (age: string) => `waits for ${age}`,
     more: (n: number) => `and ${count(n, 'other', 'others')}`,
   },
   doctor: {
@@ -256,6 +252,7 @@ export const agentText = {
     factory: ['Shipped', 'the version that was installed first'],
     others: 'Also on the device',
     banned: 'Refused versions',
+    isBanned: 'Refused',
     bannedNote: 'They failed on this device and are refused.',
     unavailable: 'This installation has no updater, so the page cannot change its version.',
     unavailableHint: 'Install the agent with scripts/install.sh. Containers are updated with a new image.',

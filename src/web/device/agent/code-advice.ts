@@ -27,9 +27,11 @@ export function eventRemedy({ code, type }: Pick<Event, 'code' | 'type'>): strin
   return ofCode === '' ? (lookUp(texts.event_types, type) ?? NOTHING).remedy : ofCode;
 }
 
-/** A text of the tables of codes as a sentence. */
+/** A text of the agent as a sentence. It stays small where it begins with a name, such as `depth 1.0.0 is installed`. */
 export function sentence(text: string): string {
   if (text === '') return '';
-  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  const [first = '', second = ''] = text.split(' ', 2);
+  const isName = /[-.\d]\w/.test(first) || /^\d/.test(second);
+  const start = isName ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…]$/.test(start) ? start : `${start}.`;
 }

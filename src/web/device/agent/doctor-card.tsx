@@ -33,7 +33,7 @@ export function DoctorCard() {
       </div>
       <div role="status">
         {action.problem === null ? null : <ProblemNote problem={action.problem} />}
-        {action.done === null ? null : <p class="lead">{action.done}</p>}
+        {action.done === null ? null : <p class="strong">{action.done}</p>}
       </div>
       {report === null ? null : <Report report={report} />}
     </Card>

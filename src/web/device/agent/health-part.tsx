@@ -121,7 +121,7 @@ function Vitals({ health: heartbeat }: { readonly health: Health }) {
               <h3>{agentText.areas[area]}</h3>
               <StateMark tone={tone}>{agentText.tones[tone]}</StateMark>
             </div>
-            <p class="number lead">{words}</p>
+            <p class="number strong">{words}</p>
             {used01 === null ? null : <UsedBar used01={used01} tone={tone} />}
             <p class="small muted number">{notes.join(' · ')}</p>
           </li>

@@ -4,11 +4,11 @@ import { Card, StateMark } from '../../shared/ui.tsx';
 import { model, timeZone } from '../device-store.ts';
 import { ActionResult, ConfirmedAction, useAction, type ActionState } from './action.tsx';
 import { agentText } from './agent-text.ts';
-import { adviceOf } from './code-advice.ts';
 import { InstallCard } from './install-card.tsx';
 import { InstallDialog, type Wanted } from './install-dialog.tsx';
 import { post } from './model-requests.ts';
 import { ProvidersCard } from './providers-card.tsx';
+import { CodeAdvice } from './reason-note.tsx';
 import { Words } from './words.tsx';
 
 type Ref = NonNullable<ModelState['active']>;
@@ -62,7 +62,7 @@ function SlotsCard({ state, action }: { readonly state: ModelState; readonly act
                   <span class="muted">{text.none}</span>
                 ) : (
                   <>
-                    <span class="lead">{nameOf(ref)}</span>{' '}
+                    <span class="strong">{nameOf(ref)}</span>{' '}
                     <code class="small muted digest" title={ref.digest}>
                       {ref.digest.slice(0, 19)}…
                     </code>
@@ -141,42 +141,33 @@ function RefusedCard({
     <Card title={words.title}>
       <p class="muted">{words.note}</p>
       <ul class="problems">
-        {refused.map((one) => {
-          const { meaning, remedy } = adviceOf(one.code);
-          return (
-            <li key={one.digest} class="problem warn">
-              <h3>{nameOf(one)}</h3>
-              <p>{meaning}</p>
-              {remedy === '' ? null : (
-                <p class="todo">
-                  <strong>{agentText.todo}: </strong>
-                  <Words text={remedy} />
-                </p>
-              )}
-              <p class="small muted">
-                {words.failedAt(formatTime(one.at, timeZone.value))} · <code>{one.code}</code>
-              </p>
-              <div>
-                <ConfirmedAction
-                  label={words.again}
-                  title={text.installTitle}
-                  before={text.installBefore}
-                  confirm={words.again}
-                  isDanger
-                  action={action}
-                  act={() =>
-                    installModel({
-                      name: one.name,
-                      version: one.version,
-                      digest: one.digest,
-                      clear_failed: true,
-                    })
-                  }
-                />
-              </div>
-            </li>
-          );
-        })}
+        {refused.map((one) => (
+          <li key={one.digest} class="problem warn">
+            <h3>{nameOf(one)}</h3>
+            <CodeAdvice code={one.code} />
+            <p class="small muted">
+              {words.failedAt(formatTime(one.at, timeZone.value))} · <code>{one.code}</code>
+            </p>
+            <div>
+              <ConfirmedAction
+                label={words.again}
+                title={text.installTitle}
+                before={text.installBefore}
+                confirm={words.again}
+                isDanger
+                action={action}
+                act={() =>
+                  installModel({
+                    name: one.name,
+                    version: one.version,
+                    digest: one.digest,
+                    clear_failed: true,
+                  })
+                }
+              />
+            </div>
+          </li>
+        ))}
       </ul>
     </Card>
   );

@@ -34,28 +34,13 @@ function Waiting({ outbox: { depth, next } }: { readonly outbox: OutboxView }) {
   return (
     <>
       <p class="small muted">{text.waiting}</p>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>{text.topic}</th>
-              <th>{text.number}</th>
-              <th>{text.size}</th>
-              <th>{text.since}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map((message) => (
-              <tr key={`${message.stream} ${String(message.seq)}`}>
-                <td>{message.topic}</td>
-                <td class="number">{message.seq}</td>
-                <td class="number">{formatBytes(message.size_bytes)}</td>
-                <td class="number">{formatDuration(ageS(message.queued_at))}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <ul class="plain small">
+        {shown.map(({ stream, seq, topic, size_bytes: sizeBytes, queued_at: at }) => (
+          <li key={`${stream} ${String(seq)}`}>
+            <code>{topic}</code> {seq}, {formatBytes(sizeBytes)}, {text.waits(formatDuration(ageS(at)))}
+          </li>
+        ))}
+      </ul>
       {depth > shown.length ? <p class="small muted">{text.more(depth - shown.length)}</p> : null}
     </>
   );

@@ -24,3 +24,19 @@ export function ReasonNote({
     </div>
   );
 }
+
+/** What a code means, and what to do about it. */
+export function CodeAdvice({ code }: { readonly code: string }) {
+  const { meaning, remedy } = adviceOf(code);
+  return (
+    <>
+      <p>{meaning}</p>
+      {remedy === '' ? null : (
+        <p>
+          <strong>{agentText.todo}: </strong>
+          <Words text={remedy} />
+        </p>
+      )}
+    </>
+  );
+}

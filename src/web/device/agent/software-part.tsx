@@ -8,7 +8,7 @@ import { ActionResult, ConfirmedAction, useAction, useRead, type ActionState } f
 import { agentText } from './agent-text.ts';
 import { InstallDialog, type Wanted } from './install-dialog.tsx';
 import { withProgress } from './progress.ts';
-import { ReasonNote } from './reason-note.tsx';
+import { CodeAdvice, ReasonNote } from './reason-note.tsx';
 import { TransferSteps } from './transfer-steps.tsx';
 
 const { software: text } = agentText;
@@ -97,7 +97,7 @@ function Release({
         <strong>{name}</strong> <span class="small muted">{note}</span>
       </dt>
       <dd>
-        <span class="lead">{release.version}</span>{' '}
+        <span class="strong">{release.version}</span>{' '}
         {release.digest === null ? null : (
           <code class="small muted digest" title={release.digest}>
             {release.digest.slice(0, 19)}…
@@ -198,9 +198,9 @@ function BannedCard({ banned }: { readonly banned: AgentVersions['banned'] }) {
           <li key={one.digest} class="problem warn">
             <div class="row spread">
               <h3>{one.version}</h3>
-              <StateMark tone="warn">{text.banned}</StateMark>
+              <StateMark tone="warn">{text.isBanned}</StateMark>
             </div>
-            <ReasonNote reason={{ code: one.reason, message: '' }} />
+            <CodeAdvice code={one.reason} />
             <p class="small muted">{formatTime(one.at, timeZone.value)}</p>
           </li>
         ))}

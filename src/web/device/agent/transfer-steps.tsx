@@ -24,6 +24,7 @@ export function TransferSteps({
   const hasBar = transfer.percent !== null && transfer.phase !== way.at(-1);
   return (
     <div class="transfer stack">
+      {/* A failed transfer does not say how far it came. */}
       <ol class="steps">
         {stepsOf(transfer.phase, way).map(({ phase, state }) => (
           <li key={phase} class={state} aria-current={state === 'now' ? 'step' : undefined}>
@@ -35,7 +36,7 @@ export function TransferSteps({
         ))}
       </ol>
       <p role="status">
-        <strong>{name}: </strong>
+        {way.includes(transfer.phase) ? <strong>{name}: </strong> : null}
         {explanation}
       </p>
       {hasBar ? (

@@ -65,7 +65,14 @@ describe('The events', () => {
     for (const type of Object.keys(EVENT_TYPES))
       expect(eventRemedy({ type, code: type })).not.toContain('remedy of the code');
     expect(adviceOf('toString')).toEqual({ meaning: '', remedy: '' });
-    expect([sentence(''), sentence('a fault'), sentence('Done!')]).toEqual(['', 'A fault.', 'Done!']);
+    for (const [text, whole] of [
+      ['', ''],
+      ['a fault', 'A fault.'],
+      ['Done!', 'Done!'],
+      ['depth 1.0.0 is installed', 'depth 1.0.0 is installed.'],
+      ['wrong-golden 1.0.0 failed', 'wrong-golden 1.0.0 failed.'],
+    ] as const)
+      expect(sentence(text)).toBe(whole);
   });
 });
 
