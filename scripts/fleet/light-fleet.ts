@@ -294,7 +294,8 @@ export class LightDevice {
 
   async #beat(expiryS = 3 * this.#options.heartbeatS): Promise<void> {
     const fault = this.#fault;
-    if (this.#heartbeats > 0 && (fault === 'offline' || fault === 'stopped' || fault === 'stale')) return;
+    if (fault === 'offline' || fault === 'stopped') return;
+    if (fault === 'stale' && this.#heartbeats > 0) return;
     this.#heartbeats += 1;
     const { clock } = this.#deps;
     const nowMs = clock.nowMs();

@@ -1,10 +1,12 @@
-// Pictures of all views of the pages for the guides: npm run screenshots -- [--out DIR] [--only now,history]
+// Pictures of all views of the pages for the guides: npm run screenshots -- [--out DIR] [--only now,fleet-map]
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import { SCREENS, TestBrowser } from '../../test/fixtures/browser.ts';
 import { PicturedDevice } from './device.ts';
+import { FLEET_VIEWS, PicturedFleet, showFleet } from './fleet.ts';
 
 /** The views of the device page, and what is on the screen when a view is complete. */
 const DEVICE_VIEWS: Readonly<Record<string, string>> = {
@@ -23,25 +25,45 @@ const { values } = parseArgs({
     only: { type: 'string' },
   },
 });
-const views = values.only?.split(',') ?? Object.keys(DEVICE_VIEWS);
+const wanted = values.only?.split(',') ?? [...Object.keys(DEVICE_VIEWS), ...Object.keys(FLEET_VIEWS)];
+const views = wanted.filter((view) => !Object.hasOwn(FLEET_VIEWS, view));
 mkdirSync(values.out, { recursive: true });
 
-await using device = await PicturedDevice.start();
 await using browser = await TestBrowser.start();
-for (const view of views)
+if (views.length > 0) await takeDevicePictures();
+if (views.length < wanted.length) await takeFleetPictures();
+
+async function takeDevicePictures(): Promise<void> {
+  await using device = await PicturedDevice.start();
+  for (const view of views)
+    await takePictures(`device-${view.replaceAll(/\W+/g, '-')}`, `${device.url}/#/${view}`, async (page) => {
+      await page.waitForSelector(DEVICE_VIEWS[view] ?? 'main');
+      await page.waitForTimeout(SETTLE_MS);
+    });
+}
+
+async function takeFleetPictures(): Promise<void> {
+  await using fleet = await PicturedFleet.start();
+  for (const [view, { hash, open }] of Object.entries(FLEET_VIEWS))
+    if (wanted.includes(view))
+      await takePictures(view, `${fleet.url}${hash}`, (page) => showFleet(page, open === true));
+}
+
+/** A picture for each size of screen and theme. */
+async function takePictures(name: string, url: string, show: (page: Page) => Promise<void>): Promise<void> {
   for (const screen of ['phone', 'desktop'] as const)
     for (const theme of THEMES) {
-      await using opened = await browser.open(`${device.url}/#/${view}`, {
+      await using opened = await browser.open(url, {
         viewport: SCREENS[screen],
         deviceScaleFactor: screen === 'phone' ? 2 : 1,
         colorScheme: theme,
       });
-      await opened.page.waitForSelector(DEVICE_VIEWS[view] ?? 'main');
-      await opened.page.waitForTimeout(SETTLE_MS);
-      const path = join(values.out, `device-${view.replaceAll(/\W+/g, '-')}-${screen}-${theme}.webp`);
+      await show(opened.page);
+      const path = join(values.out, `${name}-${screen}-${theme}.webp`);
       await sharp(await opened.page.screenshot())
         .webp({ quality: QUALITY })
         .toFile(path);
       process.stderr.write(`${path}\n`);
       if (opened.faults.length > 0) throw new Error(`the console has faults: ${opened.faults.join('; ')}`);
     }
+}

@@ -1,4 +1,5 @@
 import { useEffect } from 'preact/hooks';
+import { ageS } from '../shared/ages.ts';
 import { formatDuration } from '../shared/format.ts';
 import { FailureBoundary, lazyView } from '../shared/lazy-view.tsx';
 import { theme, THEMES, unit, UNITS } from '../shared/preferences.ts';
@@ -120,10 +121,12 @@ function Header() {
 /** Follows arriving messages, and not the socket. */
 function LiveMark() {
   const { kind } = link.value;
+  // Drawn again with each snapshot: the time of the last message is no signal.
+  const { nowMs } = snapshot.value;
   if (kind === 'lost') return <StateMark tone="bad">{fleetText.link.lost}</StateMark>;
   if (kind !== 'open') return <StateMark tone="off">{fleetText.link.connecting}</StateMark>;
   if (lastMessage.ms === 0) return <StateMark tone="off">{fleetText.link.waiting}</StateMark>;
-  const silentMs = snapshot.value.nowMs - lastMessage.ms;
+  const silentMs = nowMs - lastMessage.ms;
   if (silentMs > SILENT_AFTER_MS)
     return <StateMark tone="warn">{text.live.stale(formatDuration(silentMs / 1000))}</StateMark>;
   return <StateMark tone="ok">{fleetText.link.live}</StateMark>;
@@ -134,9 +137,7 @@ function Notes() {
   return (
     <div class="notes" role="status">
       {state.kind === 'lost' ? (
-        <p class="note warn">
-          {fleetText.link.lostNote(formatDuration((Date.now() - state.sinceMs) / 1000))}
-        </p>
+        <p class="note warn">{fleetText.link.lostNote(formatDuration(ageS(state.sinceMs)))}</p>
       ) : null}
       {isFull.value ? (
         <p class="note warn">{fleetText.link.fullNote(MAX_DEVICES.toLocaleString('en'))}</p>

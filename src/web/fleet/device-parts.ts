@@ -61,6 +61,14 @@ export interface Heartbeat {
   readonly model: ModelName | null;
 }
 
+/** Three times the interval of two heartbeats of one run; null when they do not show it. */
+export function heartbeatValidMs(before: Heartbeat | null, next: Heartbeat): number | null {
+  if (before === null || before.bootId === null || before.bootId !== next.bootId) return null;
+  const count = (next.seq ?? 0) - (before.seq ?? 0);
+  const intervalMs = count > 0 ? (next.atMs - before.atMs) / count : 0;
+  return intervalMs >= 1000 && intervalMs < 3_600_000 ? 3 * intervalMs : null;
+}
+
 export interface ModelName {
   readonly name: string;
   readonly version: string;

@@ -13,6 +13,7 @@ import {
   type HeardCamera,
 } from './device-cameras.ts';
 import {
+  heartbeatValidMs,
   isTopicName,
   readAgentState,
   readHeartbeat,
@@ -132,7 +133,7 @@ export class FleetDevice {
     const { atMs } = next.part;
     if (!retained) this.#skewMs = receivedMs - atMs;
     if (expiryS !== undefined && expiryS > 0 && expiryS < 1e7) this.#validMs = 1000 * expiryS;
-    else this.#validMs = intervalOf(before?.part ?? null, next.part) ?? this.#validMs;
+    else this.#validMs = heartbeatValidMs(before?.part ?? null, next.part) ?? this.#validMs;
   }
 
   #receiveEvent(message: FleetMessage): boolean {
@@ -264,12 +265,18 @@ export class FleetDevice {
       },
       nowMs,
     );
-    if (condition !== this.#condition) {
-      const startMs = this.#startOf(condition);
-      this.#sinceMs = startMs ?? nowMs;
-      // What is true when the page opens may have begun long before.
-      this.#isSinceKnown = startMs !== null || nowMs - this.firstHeardMs > FIRST_MESSAGES_MS;
+    const isNew = condition !== this.#condition;
+    // The message that tells when it began may come later than the one that shows the condition.
+    const startMs = isNew || !this.#isSinceKnown ? this.#startOf(condition) : null;
+    if (isNew) {
       this.#condition = condition;
+      this.#sinceMs = nowMs;
+      // What is true when the page opens may have begun long before.
+      this.#isSinceKnown = nowMs - this.firstHeardMs > FIRST_MESSAGES_MS;
+    }
+    if (startMs !== null) {
+      this.#sinceMs = startMs;
+      this.#isSinceKnown = true;
     }
     return { condition, sinceMs: this.#sinceMs, isSinceKnown: this.#isSinceKnown };
   }
@@ -287,12 +294,4 @@ export class FleetDevice {
     });
     return starts.length === 0 ? null : Math.max(...starts);
   }
-}
-
-/** Three times the interval of two heartbeats of one run; null when they do not show it. */
-function intervalOf(before: Heartbeat | null, next: Heartbeat): number | null {
-  if (before === null || before.bootId === null || before.bootId !== next.bootId) return null;
-  const count = (next.seq ?? 0) - (before.seq ?? 0);
-  const intervalMs = count > 0 ? (next.atMs - before.atMs) / count : 0;
-  return intervalMs >= 1000 && intervalMs < 3_600_000 ? 3 * intervalMs : null;
 }

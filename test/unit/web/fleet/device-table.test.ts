@@ -152,6 +152,18 @@ describe('DeviceTable', () => {
     expect(broker.rows).toEqual(['a/2 starting']);
   });
 
+  it('knows since when a camera is down, also when its state comes after the heartbeat', () => {
+    const broker = new Broker();
+    broker.status('a/1', 'online', { retained: true });
+    broker.heartbeat('a/1', { cameras: [{ id: 'north', state: 'down' }] }, { retained: true });
+    const judge = () => broker.table.rows(broker.nowMs)[0];
+    expect(judge()).toMatchObject({ condition: 'camera_fault', isSinceKnown: false });
+    const since = broker.iso(-3_600_000);
+    broker.send('a/1/camera/north/state', { state: 'down', since }, { retained: true });
+    broker.nowMs += 1000;
+    expect(judge()).toMatchObject({ isSinceKnown: true, sinceMs: Date.parse(since) });
+  });
+
   it('lists devices that left more than a week ago last', () => {
     const broker = new Broker();
     const left = { state: 'offline', session: 's', at: broker.iso(-8 * 86_400_000) };
