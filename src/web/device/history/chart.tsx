@@ -51,6 +51,8 @@ const EDGE_PX = 8;
 /** Height of the axis of time, in sizes of its font. */
 const TIMES_SIZE = 2;
 const HATCH_PX = 8;
+/** Half the width of a label of the axis of time, in sizes of its font. */
+const HALF_LABEL = 2.3;
 const DAY_S = 86_400;
 
 /** One chart on a canvas. It has no cursor of its own: all charts of the view share one. */
@@ -123,7 +125,11 @@ function chartOptions(current: { readonly current: ChartSpec }, layout: ChartLay
         size: hasTimes ? fontPx * TIMES_SIZE : 0,
         space: fontPx * 6,
         values: (_chart, splits, _axis, _space, stepS) =>
-          splits.map((atS) => (hasTimes ? timeLabel(atS * 1000, stepS, timeZone) : '')),
+          splits.map((atS) =>
+            hasTimes && hasLabelRoom(atS * 1000, current.current, layout)
+              ? timeLabel(atS * 1000, stepS, timeZone)
+              : '',
+          ),
       },
       {
         ...axis,
@@ -154,6 +160,16 @@ function isolated(chart: UPlot, index: number): number[] {
   return [...values.keys()].filter(
     (at) => values[at] != null && values[at - 1] == null && values[at + 1] == null,
   );
+}
+
+/** Whether a label at a time ends before the end of the chart. */
+function hasLabelRoom(
+  atMs: number,
+  { fromMs, toMs }: ChartSpec,
+  { width, side, fontPx }: ChartLayout,
+): boolean {
+  const leftPx = ((atMs - fromMs) / (toMs - fromMs)) * (width - side - END_PX);
+  return leftPx + HALF_LABEL * fontPx <= width - side;
 }
 
 function timeLabel(atMs: number, stepS: number, timeZone: string): string {
