@@ -166,11 +166,17 @@ describe('HTTP API of a running agent', () => {
   });
 
   it('serves pages without inline scripts and without resources of other origins', async () => {
-    for (const path of ['/', '/docs']) {
+    for (const path of ['/', '/docs', '/fleet.html']) {
       const page = await request(200, 'GET', path, { headers: { accept: 'text/html' } });
       expect(page.text).not.toMatch(/https?:\/\/|<script>|\son\w+=|style=/);
-      expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+      const policy = page.headers.get('content-security-policy');
+      expect(policy).toMatch(/^default-src '(self|none)'/);
+      expect(policy).not.toMatch(/script-src[^;]*(unsafe|\*|http)/);
+      const files = [...page.text.matchAll(/"\.(\/assets\/[^"]+)"/g)].map(([, file = '']) => file);
+      if (path !== '/docs') expect(files.length).toBeGreaterThan(3);
+      for (const file of files) await request(200, 'GET', file);
     }
+    await request(404, 'GET', '/assets/nothing.js');
   });
 
   it('analyses images, and refuses invalid ones with the reason', async () => {

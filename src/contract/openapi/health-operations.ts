@@ -30,6 +30,7 @@ export const PAGE_OPERATIONS = operations('pages', {
     summary: 'Returns a file of the web pages. They contain no data of the agent.',
     params: Type.Object({ file: Type.String({ maxLength: 128 }) }, closed),
     answers: [
+      mediaAnswer(200, 'A script.', 'application/javascript'),
       mediaAnswer(200, 'A script.', 'text/javascript'),
       mediaAnswer(200, 'A style sheet.', 'text/css'),
       mediaAnswer(200, 'An icon.', 'image/svg+xml'),
