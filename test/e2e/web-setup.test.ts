@@ -1,4 +1,4 @@
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
 import { findAxeViolations, hasBrowser, SCREENS, TestBrowser } from '../fixtures/browser.ts';
@@ -8,6 +8,21 @@ import { seaCamera, snapshotsOf } from '../fixtures/sea-camera.ts';
 interface ShownCamera {
   readonly id: string;
   readonly privacyMasks: readonly (readonly (readonly number[])[])[];
+}
+
+/** Moves a finger from the middle of an element to the right, through the touch events of the browser. */
+async function dragWithFinger(page: Page, from: Locator, byPx: number): Promise<void> {
+  await from.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = (await from.boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+  const session = await page.context().newCDPSession(page);
+  const touch = (type: 'touchStart' | 'touchMove', dx: number) =>
+    session.send('Input.dispatchTouchEvent', {
+      type,
+      touchPoints: [{ x: x + width / 2 + dx, y: y + height / 2 }],
+    });
+  await touch('touchStart', 0);
+  for (const share of [0.25, 0.5, 0.75, 1]) await touch('touchMove', byPx * share);
+  await session.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
 }
 
 /** The view for cameras, in a real browser and against a real agent: add, test, draw, keep, automatic undo, remove. */
@@ -109,6 +124,8 @@ describe.skipIf(!hasBrowser)('The cameras of the device page (needs the package 
     const { page } = opened;
     await page.getByRole('button', { name: 'Add a mask' }).tap();
     await page.getByRole('button', { name: /^Mask 1, corner 4 of 4/ }).waitFor();
+    await dragWithFinger(page, page.locator('[data-point="2"]'), 40);
+    await page.getByRole('button', { name: /^Mask 1, corner 3 of 4: 5[0-9] % / }).waitFor();
     expect(await findAxeViolations(page)).toEqual([]);
     // Also with text of twice the size, nothing is wider than the screen.
     for (const size of ['200%', '100%']) {
