@@ -190,6 +190,7 @@ describe.skipIf(!hasBrowser)('The view Now in a browser (needs the package chrom
     await page.getByText(/^Since .*the camera does not answer\.$/).waitFor();
     await page.getByText('No frame yet').waitFor();
     expect(await findAxeViolations(page)).toEqual([]);
+    expect(faultsOf(opened)).toEqual([]);
     await page.getByRole('navigation', { name: 'Camera' }).getByRole('link', { name: /^cam/ }).click();
     await page.getByRole('img', { name: /Newest frame of cam/ }).waitFor();
   });

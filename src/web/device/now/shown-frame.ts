@@ -25,16 +25,17 @@ export const shownFrame = signal<ShownFrame | null>(null);
 export const isHeld = signal(false);
 
 /** Shows the newest frame of the camera, and the next one when it arrives. */
-export function useNewestFrame({ id: camera, latest }: CameraView): void {
+export function useNewestFrame({ id: camera, latest, state }: CameraView): void {
   const isStill = isHeld.value || isDisconnected.value;
-  // Other records have no frame. The first frame is wanted in any case.
-  const hasFrame = latest?.status === 'measured' || latest?.status === 'rejected';
+  // Other records have no frame.
   const version = useRef('');
-  if (hasFrame) version.current = latest.id;
+  if (latest?.status === 'measured' || latest?.status === 'rejected') version.current = latest.id;
+  // The newest record may be of a former run of the agent, whose frame is gone.
+  const hasFrame = state.last_frame_age_s !== null;
   useEffect(() => {
     if (isStill) return undefined;
     const stop = new AbortController();
-    readNewest(camera, stop.signal).then(
+    readNewest(camera, hasFrame, stop.signal).then(
       (next) => {
         if (next === null) return;
         if (stop.signal.aborted) URL.revokeObjectURL(next.url);
@@ -44,7 +45,7 @@ export function useNewestFrame({ id: camera, latest }: CameraView): void {
       () => undefined,
     );
     return () => stop.abort();
-  }, [camera, version.current, isStill]);
+  }, [camera, version.current, hasFrame, isStill]);
   useEffect(() => () => show(null), [camera]);
 }
 
@@ -59,9 +60,15 @@ function show(next: ShownFrame | null): void {
 }
 
 /** The newest frame, or the newest kept one: after a start there may be no other for hours. */
-async function readNewest(camera: string, signal: AbortSignal): Promise<ShownFrame | null> {
+async function readNewest(
+  camera: string,
+  hasFrame: boolean,
+  signal: AbortSignal,
+): Promise<ShownFrame | null> {
   const path = `/api/v1/cameras/${encodeURIComponent(camera)}`;
-  const newest = await readLatest(`${path}/latest.jpg?max_width_px=${String(WIDTH_PX)}`, signal);
+  const newest = hasFrame
+    ? await readLatest(`${path}/latest.jpg?max_width_px=${String(WIDTH_PX)}`, signal)
+    : null;
   if (newest !== null) return { camera, ...newest, record: await recordOf(newest.observationId, signal) };
   const { frames } = await requestJson<{ frames: readonly KeptFrame[] }>(`${path}/frames?limit=1`, {
     signal,
