@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { KeptFrame } from '../../../contract/history.ts';
 import type { Observation } from '../../../contract/observation.ts';
 import type { CameraView } from '../../../contract/openapi/views.ts';
@@ -32,20 +32,33 @@ export function useNewestFrame({ id: camera, latest, state }: CameraView): void 
   if (latest?.status === 'measured' || latest?.status === 'rejected') version.current = latest.id;
   // The newest record may be of a former run of the agent, whose frame is gone.
   const hasFrame = state.last_frame_age_s !== null;
+  const reading = useRef<AbortController | null>(null);
+  const [round, setRound] = useState(0);
+  useEffect(
+    () => () => {
+      reading.current?.abort();
+      reading.current = null;
+    },
+    [camera, hasFrame, isStill],
+  );
   useEffect(() => {
-    if (isStill) return undefined;
+    // A slow device may take longer for an image than from frame to frame: the reading of one is not given up for the next.
+    if (isStill || reading.current !== null) return;
     const stop = new AbortController();
-    readNewest(camera, hasFrame, stop.signal).then(
-      (next) => {
-        if (next === null) return;
-        if (stop.signal.aborted) URL.revokeObjectURL(next.url);
-        else show(next);
-      },
-      // The age beside the frame says that it is old.
-      () => undefined,
-    );
-    return () => stop.abort();
-  }, [camera, version.current, hasFrame, isStill]);
+    reading.current = stop;
+    const versionRead = version.current;
+    const end = (next: ShownFrame | null): void => {
+      if (reading.current !== stop) {
+        if (next !== null) URL.revokeObjectURL(next.url);
+        return;
+      }
+      reading.current = null;
+      if (next !== null) show(next);
+      if (version.current !== versionRead) setRound((count) => count + 1);
+    };
+    // After a failure, the age beside the frame says that it is old.
+    readNewest(camera, hasFrame, stop.signal).then(end, () => end(null));
+  }, [camera, version.current, hasFrame, isStill, round]);
   useEffect(() => () => show(null), [camera]);
 }
 
