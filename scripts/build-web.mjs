@@ -9,6 +9,8 @@ const source = join(root, 'src', 'web');
 const target = join(root, 'dist', 'web');
 const COMPRESSED = /\.(html|js|css|svg|json|webmanifest)$/;
 
+// Whatever the environment has: another value, such as that of the tests, would put the paths of the sources into the pages.
+process.env.NODE_ENV = 'production';
 await build({
   configFile: false,
   root: source,
