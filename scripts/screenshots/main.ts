@@ -1,4 +1,4 @@
-// Pictures of all views of the pages for the guides: npm run screenshots -- [--out DIR] [--only now,fleet-map]
+// Pictures of all views of the pages for the guides: npm run screenshots -- [--out DIR] [--only device-now,fleet-map]
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,15 +8,17 @@ import { SCREENS, TestBrowser } from '../../test/fixtures/browser.ts';
 import { PicturedDevice } from './device.ts';
 import { FLEET_VIEWS, PicturedFleet, showFleet } from './fleet.ts';
 
-/** The views of the device page, and what is on the screen when a view is complete. */
-const DEVICE_VIEWS: Readonly<Record<string, string>> = {
-  now: 'figure img',
-  setup: '.camera img',
-  'setup?edit=north': '.board img',
+/** The views of the device page: their address, and what is on the screen when they are complete. */
+const DEVICE_VIEWS: Readonly<Record<string, { readonly hash: string; readonly complete: string }>> = {
+  'device-now': { hash: '#/now', complete: 'figure img' },
+  'device-history': { hash: '#/history?days=7', complete: 'canvas' },
+  'device-cameras': { hash: '#/setup', complete: '.camera img' },
+  'device-drawing': { hash: '#/setup?edit=north', complete: '.board img' },
+  'device-agent': { hash: '#/agent', complete: 'main h2' },
 };
 const THEMES = ['light', 'dark'] as const;
 /** Time for images and charts after the first element is there. */
-const SETTLE_MS = 1500;
+const SETTLE_MS = 2500;
 const QUALITY = 88;
 
 const { values } = parseArgs({
@@ -26,20 +28,22 @@ const { values } = parseArgs({
   },
 });
 const wanted = values.only?.split(',') ?? [...Object.keys(DEVICE_VIEWS), ...Object.keys(FLEET_VIEWS)];
-const views = wanted.filter((view) => !Object.hasOwn(FLEET_VIEWS, view));
+const wantsFleet = wanted.some((view) => Object.hasOwn(FLEET_VIEWS, view));
+const wantsDevice = wanted.some((view) => Object.hasOwn(DEVICE_VIEWS, view));
 mkdirSync(values.out, { recursive: true });
 
 await using browser = await TestBrowser.start();
-if (views.length > 0) await takeDevicePictures();
-if (views.length < wanted.length) await takeFleetPictures();
+if (wantsDevice) await takeDevicePictures();
+if (wantsFleet) await takeFleetPictures();
 
 async function takeDevicePictures(): Promise<void> {
   await using device = await PicturedDevice.start();
-  for (const view of views)
-    await takePictures(`device-${view.replaceAll(/\W+/g, '-')}`, `${device.url}/#/${view}`, async (page) => {
-      await page.waitForSelector(DEVICE_VIEWS[view] ?? 'main');
-      await page.waitForTimeout(SETTLE_MS);
-    });
+  for (const [view, { hash, complete }] of Object.entries(DEVICE_VIEWS))
+    if (wanted.includes(view))
+      await takePictures(view, `${device.url}/${hash}`, async (page) => {
+        await page.waitForSelector(complete);
+        await page.waitForTimeout(SETTLE_MS);
+      });
 }
 
 async function takeFleetPictures(): Promise<void> {

@@ -30,7 +30,23 @@ export function fillPastWeek(path: string, camera: string, endMs: number): void 
       add.run(one.id, camera, one.seq, Date.parse(one.captured_at), one.status, JSON.stringify(one));
     db.exec(`INSERT INTO publications SELECT camera, seq, captured_at_ms + 2000, 0 FROM observations`);
     db.prepare('INSERT OR REPLACE INTO counters VALUES (?, ?)').run(`seq:camera:${camera}`, records.length);
+    spreadLabels(db, camera, records);
   })();
+}
+
+/** Gives each label the time of a record of the week with about its height: the simulation labels within a minute. */
+function spreadLabels(db: Database.Database, camera: string, records: readonly Observation[]): void {
+  const labels = db
+    .prepare('SELECT observation_id, height_m FROM labels WHERE camera = ? ORDER BY height_m DESC')
+    .all(camera) as { observation_id: string; height_m: number }[];
+  const move = db.prepare('UPDATE bursts SET captured_at_ms = ? WHERE camera = ? AND observation_id = ?');
+  const free = new Set(records.filter(({ wave }) => wave.height_m !== null));
+  for (const label of labels) {
+    const distance = ({ wave }: Observation): number => Math.abs((wave.height_m ?? 0) - label.height_m);
+    const nearest = [...free].reduce((best, one) => (distance(one) < distance(best) ? one : best));
+    free.delete(nearest);
+    move.run(Date.parse(nearest.captured_at), camera, label.observation_id);
+  }
 }
 
 /** The newest record with a height. */
@@ -74,7 +90,7 @@ function makeWeek(template: Observation, endMs: number): readonly Observation[] 
 function measure({ wave }: Observation, ms: number, random: () => number): void {
   const days = ms / DAY_MS;
   const heightM =
-    1.25 + 0.55 * Math.sin(days * 1.9) + 0.14 * Math.sin(days * 2 * Math.PI * 1.93) + 0.16 * (random() - 0.5);
+    1.55 + 0.8 * Math.sin(days * 1.3) + 0.14 * Math.sin(days * 2 * Math.PI * 1.93) + 0.16 * (random() - 0.5);
   const halfM = 0.26 + 0.1 * random();
   const periodS = 10.5 + 2 * Math.sin(days * 1.9 + 1) + 0.5 * (random() - 0.5);
   wave.height_m = round(heightM);

@@ -3,10 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { RunningAgent } from '../fixtures/agent.ts';
-import { hasBrowser, TestBrowser } from '../fixtures/browser.ts';
+import { hasBrowser, SCREENS, TestBrowser } from '../fixtures/browser.ts';
 import { openApi } from '../fixtures/openapi.ts';
 
-describe.skipIf(!hasBrowser)('The page /docs of a running agent (needs the package chromium)', () => {
+describe.skipIf(!hasBrowser)('Pages of a running agent in a browser (needs the package chromium)', () => {
   let agent: RunningAgent;
   let browser: TestBrowser;
   beforeAll(async () => {
@@ -25,6 +25,35 @@ describe.skipIf(!hasBrowser)('The page /docs of a running agent (needs the packa
   afterAll(async () => {
     await browser[Symbol.asyncDispose]();
     await agent[Symbol.asyncDispose]();
+  });
+
+  it('loads the device page with less than 90 kB, few requests and a still layout', async () => {
+    await using opened = await browser.open('about:blank', { viewport: SCREENS.phone });
+    const { page, faults } = opened;
+    const sizes: Promise<number>[] = [];
+    let requests = 0;
+    page.on('requestfinished', (request) => {
+      requests += 1;
+      if (!new URL(request.url()).pathname.startsWith('/api/'))
+        sizes.push(request.sizes().then(({ responseBodySize }) => responseBodySize));
+    });
+    await page.goto(agent.url);
+    await page.getByRole('img', { name: /Newest frame of cam/ }).waitFor();
+    await page.waitForLoadState('load');
+    const shift = await page.evaluate<number>(`new Promise((resolve) => {
+      let sum = 0;
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) sum += entry.value;
+      }).observe({ type: 'layout-shift', buffered: true });
+      setTimeout(() => resolve(sum), 500);
+    })`);
+    const bytes = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+    expect(bytes).toBeGreaterThan(5000);
+    expect(bytes).toBeLessThan(90_000);
+    expect(requests).toBeLessThan(25);
+    // 0.1 is the limit of "good" for layout shift (web.dev/cls).
+    expect(shift).toBeLessThan(0.1);
+    expect(faults).toEqual([]);
   });
 
   it('shows every operation on /docs without a violation of its content security policy', async () => {
