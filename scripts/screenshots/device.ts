@@ -17,42 +17,18 @@ const DEADLINE_MS = 900_000;
 export class PicturedDevice implements AsyncDisposable {
   readonly url: string;
   readonly #dir: string;
-  readonly #config: string;
+  readonly #ports: { readonly http: number; readonly mqtt: number };
   #child: ChildProcess | null = null;
 
-  private constructor(dir: string, config: string, url: string) {
+  private constructor(dir: string, ports: { readonly http: number; readonly mqtt: number }) {
     this.#dir = dir;
-    this.#config = config;
-    this.url = url;
+    this.#ports = ports;
+    this.url = `http://127.0.0.1:${String(ports.http)}`;
   }
 
   static async start(): Promise<PicturedDevice> {
     const dir = mkdtempSync(join(tmpdir(), 'swellsight-pictures-'));
-    const config = join(dir, 'config.json');
-    const port = await freePort();
-    writeFileSync(
-      config,
-      JSON.stringify({
-        site: 'ericeira',
-        device: 'pole-1',
-        stateDir: join(dir, 'var'),
-        http: { port },
-        mqtt: { embedded: { port: await freePort() } },
-        inference: { providers: ['cpu'], threads: 1 },
-        cameras: [
-          {
-            id: CAMERA,
-            kind: 'simulated',
-            schedule: { everyS: 4 },
-            burst: { frames: 3, intervalS: 0.5 },
-            location: { lat: 38.96, lon: -9.42 },
-            simulation: { selfLabel: true },
-            seaState: { schedule: { everyS: 600 }, durationS: 256 },
-          },
-        ],
-      }),
-    );
-    const device = new PicturedDevice(dir, config, `http://127.0.0.1:${String(port)}`);
+    const device = new PicturedDevice(dir, { http: await freePort(), mqtt: await freePort() });
     try {
       await device.#prepare();
     } catch (thrown) {
@@ -63,24 +39,42 @@ export class PicturedDevice implements AsyncDisposable {
   }
 
   async #prepare(): Promise<void> {
-    this.#run();
+    this.#run({ selfLabel: true });
     await this.#until((view) => view.latest?.wave.height_basis === 'site_calibrated');
     await this.#stop();
     fillPastWeek(join(this.#dir, 'var', 'swellsight.db'), CAMERA, Date.now());
-    this.#run();
+    this.#run({ selfLabel: false });
     await this.#until(
       ({ latest, sea_state }) => latest?.wave.height_m != null && sea_state?.period.peak_s != null,
     );
   }
 
-  #run(): void {
-    this.#child = spawn(
-      process.execPath,
-      [join(root, 'bin/swellsight.mjs'), 'run', '--config', this.#config],
-      {
-        stdio: 'ignore',
-      },
+  #run(simulation: { readonly selfLabel: boolean }): void {
+    const config = join(this.#dir, 'config.json');
+    const camera = {
+      id: CAMERA,
+      kind: 'simulated',
+      schedule: { everyS: 4 },
+      burst: { frames: 3, intervalS: 0.5 },
+      location: { lat: 38.96, lon: -9.42 },
+      seaState: { schedule: { everyS: 600 }, durationS: 256 },
+      simulation,
+    };
+    writeFileSync(
+      config,
+      JSON.stringify({
+        site: 'ericeira',
+        device: 'pole-1',
+        stateDir: join(this.#dir, 'var'),
+        http: { port: this.#ports.http },
+        mqtt: { embedded: { port: this.#ports.mqtt } },
+        inference: { providers: ['cpu'], threads: 1 },
+        cameras: [camera],
+      }),
     );
+    this.#child = spawn(process.execPath, [join(root, 'bin/swellsight.mjs'), 'run', '--config', config], {
+      stdio: 'ignore',
+    });
   }
 
   async #stop(): Promise<void> {

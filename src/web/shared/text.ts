@@ -289,6 +289,7 @@ export const text = {
     usualHeight: 'usual here, not measured',
     readingBy: (height: string, observer: string | null) =>
       observer === null ? `read as ${height}` : `read as ${height} by ${observer}`,
+    readingsBetween: (count: number, range: string) => `${String(count)} readings, ${range}`,
     timeRange: (from: string, to: string) => `${from} to ${to}`,
     showTable: 'Show as a table',
     csv: 'Download CSV',

@@ -4,6 +4,8 @@ import { unit, type Unit } from '../../shared/preferences.ts';
 import { text } from '../../shared/text.ts';
 import { gapAt, type Gap, type Row } from './timeline.ts';
 
+/** More readings of one time are shown as their range. */
+const MAX_READINGS = 3;
 const HOUR: Intl.DateTimeFormatOptions = { hour: 'numeric', minute: '2-digit' };
 const DAY: Intl.DateTimeFormatOptions = { weekday: 'short', day: 'numeric', month: 'short' };
 
@@ -40,9 +42,9 @@ export function Readout({
             ) : null}
           </>
         )}
-        {read.map((label) => (
-          <span key={label.observation_id} class="readout-reading">
-            {text.history.readingBy(formatHeight(label.height_m, unit.value), label.observer)}
+        {readingWords(read).map((words) => (
+          <span key={words} class="readout-reading">
+            {words}
           </span>
         ))}
       </p>
@@ -57,6 +59,21 @@ export function Readout({
       </p>
     </div>
   );
+}
+
+/** Each reading, or their number and range when there are many. */
+function readingWords(read: Series['labels']): readonly string[] {
+  if (read.length <= MAX_READINGS)
+    return read.map(({ height_m: heightM, observer }) =>
+      text.history.readingBy(formatHeight(heightM, unit.value), observer),
+    );
+  const heights = read.map(({ height_m: heightM }) => heightM);
+  return [
+    text.history.readingsBetween(
+      read.length,
+      formatHeightRange(Math.min(...heights), Math.max(...heights), unit.value),
+    ),
+  ];
 }
 
 /** The same in one line, for screen readers. */
