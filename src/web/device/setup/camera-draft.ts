@@ -1,4 +1,4 @@
-import { EMPTY_DRAWING, faultOf, hasFault, type Drawing, type Points } from './drawing.ts';
+import { EMPTY_DRAWING, hasFault, type Drawing, type Points } from './drawing.ts';
 
 export const KINDS = ['rtsp', 'http', 'hls', 'simulated'] as const;
 /** The kinds that a page may set. Others run programs or read files: only the device itself sets them. */
@@ -147,7 +147,6 @@ export function findFaults(
 }
 
 export const isDrawingValid = (drawing: Drawing): boolean => !hasFault(drawing);
-export { faultOf };
 
 /** A number as people write it; null for other texts. */
 function readNumber(text: string): number | null {

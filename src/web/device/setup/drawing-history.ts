@@ -30,9 +30,6 @@ export function addStep(
   return { past, present, future: [], key };
 }
 
-/** The next change is a step of its own. */
-export const endStep = (history: DrawingHistory): DrawingHistory => ({ ...history, key: null });
-
 export function undoStep(history: DrawingHistory): DrawingHistory {
   const { past, present, future } = history;
   const before = past.at(-1);
