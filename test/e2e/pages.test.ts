@@ -20,6 +20,8 @@ describe.skipIf(!hasBrowser)('Pages of a running agent in a browser (needs the p
         () => false,
       );
     await vi.waitUntil(isUp, { timeout: 60_000 });
+    // A first record that arrives while a page loads moves its layout.
+    await agent.observation();
     browser = await TestBrowser.start();
   });
   afterAll(async () => {
@@ -83,6 +85,7 @@ describe.skipIf(!hasBrowser)('Pages of a running agent in a browser (needs the p
       expect(await opened.page.textContent('#at')).toBe('before');
       await vi.waitUntil(
         () => opened.faults.filter((line) => line.includes('Content Security Policy')).length >= 2,
+        { timeout: 60_000 },
       );
     } finally {
       server.closeAllConnections();

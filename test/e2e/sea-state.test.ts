@@ -14,7 +14,8 @@ import { Recorder } from '../fixtures/recorder.ts';
 import { RtspServer } from '../fixtures/rtsp.ts';
 import { waveDataDir } from '../fixtures/wave-data.ts';
 
-const TIMEOUT_MS = 240_000;
+/** A busy machine with two cores needs several minutes for the clips of three cameras. */
+const TIMEOUT_MS = 480_000;
 const waves = waveDataDir();
 
 it.skipIf(waves === null)(

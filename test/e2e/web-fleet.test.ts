@@ -99,7 +99,7 @@ describe.skipIf(!hasBrowser)('The fleet page in a browser (needs the package chr
     await page.getByLabel('Search').focus();
     await page.keyboard.type(fleet.devices[5]!.name);
     const row = page.locator('.device-name').first();
-    await vi.waitUntil(async () => (await firstDevice(page)) === nameOf(5));
+    await vi.waitUntil(async () => (await firstDevice(page)) === nameOf(5), { timeout: 60_000 });
     await row.focus();
     await page.keyboard.press('Enter');
     const panel = page.getByRole('complementary', { name: `Device ${fleet.devices[5]!.name}` });

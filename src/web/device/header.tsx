@@ -1,9 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { formatDuration } from '../shared/format.ts';
-import { theme, THEMES, unit, UNITS } from '../shared/preferences.ts';
+import { Logo } from '../shared/logo.tsx';
+import { PageChoices } from '../shared/page-choices.tsx';
 import { route } from '../shared/route.ts';
 import { text } from '../shared/text.ts';
-import { Choice, StateMark } from '../shared/ui.tsx';
+import { StateMark } from '../shared/ui.tsx';
 import { camera, cameras, dataAgeS, isDisconnected, liveness, selectCamera, status } from './device-store.ts';
 
 /** Name of the gauge, whether its data are live, the views, and the choices of this browser. */
@@ -12,16 +13,7 @@ export function Header({ children }: { readonly children: ComponentChildren }) {
   return (
     <header class="head">
       <div class="brand">
-        <svg class="logo" viewBox="0 0 64 64" aria-hidden="true">
-          <path
-            class="foam"
-            d="M8 43.5c7 0 7-4.5 14-4.5s7 4.5 14 4.5 7-4.5 14-4.5 5 2.2 6 3v8c-3-2-4-3-6-3-7 0-7 4.5-14 4.5s-7-4.5-14-4.5-7 4.5-14 4.5z"
-          />
-          <path
-            class="wave"
-            d="M8 33.5c7.5 0 12-3.500 15.500-9 3.250-5.100 7.750-9.500 15.500-9.500 8.250 0 14 5.250 14 12.250 0 2-.5 3.750-1.250 5.250-1-4-4.750-7-9.500-7-5.500 0-8.250 3.750-8.250 8 0 1 .125 1.750.375 2.500-1.250.375-2.500.500-3.875.500-7 0-7-2.500-11.500-2.500s-5.500 2.500-11 2.500z"
-          />
-        </svg>
+        <Logo />
         <h1>{info ? info.site : text.title}</h1>
         <LiveMark />
       </div>
@@ -40,25 +32,7 @@ export function Header({ children }: { readonly children: ComponentChildren }) {
             ))}
           </select>
         ) : null}
-        <Choice
-          label={text.head.unit}
-          choices={UNITS.map((value) => ({ value, text: value }))}
-          value={unit.value}
-          onChange={(value) => (unit.value = value)}
-        />
-        <select
-          aria-label={text.head.theme}
-          value={theme.value}
-          onChange={(event) =>
-            (theme.value = THEMES.find((one) => one === event.currentTarget.value) ?? 'auto')
-          }
-        >
-          {THEMES.map((value) => (
-            <option key={value} value={value}>
-              {text.head.themes[value]}
-            </option>
-          ))}
-        </select>
+        <PageChoices />
       </div>
     </header>
   );

@@ -2,10 +2,11 @@ import { useEffect } from 'preact/hooks';
 import { ageS } from '../shared/ages.ts';
 import { formatDuration } from '../shared/format.ts';
 import { FailureBoundary, lazyView } from '../shared/lazy-view.tsx';
-import { theme, THEMES, unit, UNITS } from '../shared/preferences.ts';
+import { Logo } from '../shared/logo.tsx';
+import { PageChoices } from '../shared/page-choices.tsx';
 import { replaceParams, route } from '../shared/route.ts';
 import { text } from '../shared/text.ts';
-import { Choice, StateMark } from '../shared/ui.tsx';
+import { StateMark } from '../shared/ui.tsx';
 import { ConnectForm } from './connect-form.tsx';
 import { lastMessage, link } from './connection.ts';
 import { DeviceList } from './device-list.tsx';
@@ -14,7 +15,6 @@ import { MAX_DEVICES } from './device-table.ts';
 import { isFull, openName, shownRows, snapshot } from './fleet-store.ts';
 import { fleetText } from './fleet-text.ts';
 import { closeLogin, login } from './login.ts';
-import { Logo } from './logo.tsx';
 import { served } from './served.ts';
 import { Summary } from './summary.tsx';
 import { Toolbar } from './toolbar.tsx';
@@ -91,25 +91,7 @@ function Header() {
       </div>
       <p class="broker muted small">{URL.parse(broker)?.host ?? broker}</p>
       <div class="head-choices">
-        <Choice
-          label={text.head.unit}
-          choices={UNITS.map((value) => ({ value, text: value }))}
-          value={unit.value}
-          onChange={(value) => (unit.value = value)}
-        />
-        <select
-          aria-label={text.head.theme}
-          value={theme.value}
-          onChange={(event) =>
-            (theme.value = THEMES.find((one) => one === event.currentTarget.value) ?? 'auto')
-          }
-        >
-          {THEMES.map((value) => (
-            <option key={value} value={value}>
-              {text.head.themes[value]}
-            </option>
-          ))}
-        </select>
+        <PageChoices />
         <button type="button" class="quiet" onClick={closeLogin}>
           {fleetText.link.disconnect}
         </button>

@@ -1,10 +1,10 @@
 import { useState } from 'preact/hooks';
+import { Logo } from '../shared/logo.tsx';
 import { route } from '../shared/route.ts';
 import { Field } from '../shared/ui.tsx';
 import { link } from './connection.ts';
 import { fleetText } from './fleet-text.ts';
 import { openLogin, suggestedLogin } from './login.ts';
-import { Logo } from './logo.tsx';
 import { served } from './served.ts';
 
 const { connect } = fleetText;

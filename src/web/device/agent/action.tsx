@@ -52,25 +52,54 @@ export function ActionResult({ action }: { readonly action: ActionState }) {
 
 /** A button for an action that changes the device: it first says what will happen. */
 export function ConfirmedAction({
-  label,
-  title,
-  before,
   confirm,
-  action,
-  isPrimary = false,
-  isDanger = false,
   act,
-}: {
-  readonly label: string;
-  readonly title: string;
-  readonly before: string;
+  ...button
+}: Omit<DialogButtonProps, 'children'> & {
   /** Of the button in the dialog. */
   readonly confirm: string;
+  readonly act: () => Promise<string>;
+}) {
+  const { action, isDanger = false } = button;
+  return (
+    <DialogButton {...button}>
+      <DialogButtons>
+        <button
+          type="button"
+          class={isDanger ? 'danger' : 'primary'}
+          onClick={(event) => {
+            closeDialogOf(event);
+            action.run(act);
+          }}
+        >
+          {confirm}
+        </button>
+      </DialogButtons>
+    </DialogButton>
+  );
+}
+
+interface DialogButtonProps {
+  readonly label: string;
+  readonly title: string;
+  /** What will happen. */
+  readonly before: string;
   readonly action: ActionState;
   readonly isPrimary?: boolean;
   readonly isDanger?: boolean;
-  readonly act: () => Promise<string>;
-}) {
+  readonly children: ComponentChildren;
+}
+
+/** A button that opens a dialog, but not while the action runs. */
+export function DialogButton({
+  label,
+  title,
+  before,
+  action,
+  isPrimary = false,
+  isDanger = false,
+  children,
+}: DialogButtonProps) {
   const [isOpen, setOpen] = useState(false);
   return (
     <>
@@ -90,18 +119,7 @@ export function ConfirmedAction({
           <p>
             <Words text={before} />
           </p>
-          <DialogButtons>
-            <button
-              type="button"
-              class={isDanger ? 'danger' : 'primary'}
-              onClick={(event) => {
-                closeDialogOf(event);
-                action.run(act);
-              }}
-            >
-              {confirm}
-            </button>
-          </DialogButtons>
+          {children}
         </Dialog>
       ) : null}
     </>

@@ -1,8 +1,7 @@
 import { useState } from 'preact/hooks';
-import { Dialog, Field } from '../../shared/ui.tsx';
-import { closeDialogOf, DialogButtons, type ActionState } from './action.tsx';
+import { Field } from '../../shared/ui.tsx';
+import { closeDialogOf, DialogButton, DialogButtons, type ActionState } from './action.tsx';
 import { agentText } from './agent-text.ts';
-import { Words } from './words.tsx';
 
 const { model: text } = agentText;
 
@@ -37,33 +36,14 @@ export function InstallDialog({
   readonly action: ActionState;
   readonly install: (wanted: Wanted) => Promise<string>;
 }) {
-  const [isOpen, setOpen] = useState(false);
   return (
-    <>
-      <button
-        type="button"
-        class="primary"
-        aria-haspopup="dialog"
-        aria-disabled={action.isRunning}
-        onClick={() => {
-          if (!action.isRunning) setOpen(true);
-        }}
-      >
-        {label}
-      </button>
-      {isOpen ? (
-        <Dialog title={title} onClose={() => setOpen(false)}>
-          <p>
-            <Words text={before} />
-          </p>
-          <InstallForm
-            usualName={usualName}
-            isRefused={isRefused}
-            onSubmit={(wanted) => action.run(() => install(wanted))}
-          />
-        </Dialog>
-      ) : null}
-    </>
+    <DialogButton label={label} title={title} before={before} action={action} isPrimary>
+      <InstallForm
+        usualName={usualName}
+        isRefused={isRefused}
+        onSubmit={(wanted) => action.run(() => install(wanted))}
+      />
+    </DialogButton>
   );
 }
 
