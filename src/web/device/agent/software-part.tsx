@@ -1,5 +1,10 @@
 import { useEffect } from 'preact/hooks';
-import type { AgentRelease, AgentUpdate, AgentVersions } from '../../../contract/agent-update.ts';
+import type {
+  AgentRelease,
+  AgentUpdate,
+  AgentVersions,
+  UpdatePhase,
+} from '../../../contract/agent-update.ts';
 import { jsonBody, requestJson } from '../../shared/api.ts';
 import { formatTime } from '../../shared/format.ts';
 import { Card, ProblemNote, StateMark } from '../../shared/ui.tsx';
@@ -13,7 +18,8 @@ import { TransferSteps } from './transfer-steps.tsx';
 
 const { software: text } = agentText;
 const WAY = ['requested', 'downloading', 'verifying', 'installing', 'trial', 'committed'];
-const PHASES = [
+/** Those of src/contract/agent-update.ts, in its order: the pages import its types only. */
+const PHASES: readonly UpdatePhase[] = [
   'requested',
   'downloading',
   'verifying',
