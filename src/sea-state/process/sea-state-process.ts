@@ -98,7 +98,11 @@ export class SeaStateProcess {
       stderr = (stderr + text).slice(-MAX_STDERR_CHARS);
     });
     const replies: Reply[] = [];
-    child.on('message', (message) => replies.push(message as Reply));
+    child.on('message', (message) => {
+      replies.push(message as Reply);
+      // Its work is done: the shutdown of Node may wait for its own threads without end.
+      kill();
+    });
     // The exit tells more than a write that failed.
     child.stdin?.on('error', () => undefined);
     const ended = once(child, 'close') as Promise<[code: number | null, by: NodeJS.Signals | null]>;
