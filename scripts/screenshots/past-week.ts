@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import type { Observation } from '../../src/contract/observation.ts';
+import { SeededRandom } from '../torture/random.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 1440 * MINUTE_MS;
@@ -65,7 +66,7 @@ function findTemplate(db: Database.Database, camera: string): Observation {
 }
 
 function makeWeek(template: Observation, endMs: number): readonly Observation[] {
-  const random = createRandom(7);
+  const random = new SeededRandom(7).next;
   const records: Observation[] = [];
   for (let ms = endMs - DAYS * DAY_MS; ms < endMs; ms += STEP_MS) {
     const at = new Date(ms);
@@ -124,14 +125,3 @@ function fail(record: Observation, reason: 'camera_unreachable'): void {
 }
 
 const round = (value: number): number => Math.round(value * 1000) / 1000;
-
-/** Random numbers from 0 to 1 that are the same in each run (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -31,7 +31,7 @@ export interface FleetCamera {
   readonly observedMs: number | null;
 }
 
-/** Where a device tells of its cameras. */
+/** The messages of a device from which the state of its cameras is computed. */
 export interface CameraSources {
   readonly heard: ReadonlyMap<string, HeardCamera>;
   readonly heartbeat: Heard<Heartbeat> | null;

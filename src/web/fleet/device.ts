@@ -266,7 +266,7 @@ export class FleetDevice {
       nowMs,
     );
     const isNew = condition !== this.#condition;
-    // The message that tells when it began may come later than the one that shows the condition.
+    // The message with the start time may arrive after the one that shows the condition.
     const startMs = isNew || !this.#isSinceKnown ? this.#startOf(condition) : null;
     if (isNew) {
       this.#condition = condition;

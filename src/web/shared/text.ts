@@ -186,7 +186,7 @@ export const text = {
     exact: (unit: string) => `Exact height, ${unit}`,
     save: 'Save',
     observer: 'Your name (not needed)',
-    observerNote: 'The name stands beside your readings. This browser remembers it.',
+    observerNote: 'Your readings are shown with this name. This browser remembers it.',
     wrongValue: 'Type a height such as 1.2, at most 25 m of face.',
     hawaiian: (value: string) => `${value} Hawaiian`,
     noFrame: 'There is no frame to read yet.',

@@ -23,7 +23,7 @@ export class FrameImages {
     return this.#images.get(id) ?? null;
   }
 
-  /** Requests these images, in this order, and forgets what waits of former calls. */
+  /** Requests these images, in this order. Images of former calls that were not requested yet are dropped. */
   want(ids: readonly string[]): void {
     const isOpen = (id: string): boolean => {
       const image = this.#images.get(id);

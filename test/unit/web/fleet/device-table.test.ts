@@ -84,7 +84,7 @@ describe('DeviceTable', () => {
     expect(broker.rows).toContain('a/default stale');
   });
 
-  it('does not trust the clock of a device: its heartbeat tells how wrong it is', () => {
+  it('corrects times of a device by the clock error that its heartbeat shows', () => {
     const broker = new Broker();
     const at = '2019-01-01T00:00:00.000Z';
     broker.status('a/1', 'online');
